@@ -1,0 +1,56 @@
+"""`electra shard`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from electra_cli.cli.options import ConfigFile, Json, Out, PrintConfig, Quiet, Sets
+from electra_cli.cli.ui import command_line, session
+
+
+def shard(
+    texts: Annotated[
+        list[Path],
+        typer.Argument(metavar="TEXT…", help="Text files, folders, or - for standard input.", show_default=False),
+    ],
+    tokenizer: Annotated[
+        Path, typer.Option("--tokenizer", "-t", metavar="DIR", help="Tokenizer to use.", show_default=False)
+    ],
+    out: Out,
+    length: Annotated[int | None, typer.Option(help="Tokens of a row; 128 if not given.", show_default=False)] = None,
+    val_fraction: Annotated[
+        float | None, typer.Option(help="Share of the documents held out; 0.01 if not given.", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; one on each core if not given.", show_default=False)
+    ] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    print_config: PrintConfig = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tokenize text, cut it into the paper's two-segment rows, and write shards for pretraining.
+
+    The rows are the same whatever the number of workers; an interrupted run continues with the same command.
+    """
+    with session("shard", json=json, quiet=quiet) as ui:
+        from electra_cli.config import resolve
+        from electra_cli.stages import shard as stage
+
+        flags = {"length": length, "val_fraction": val_fraction, "workers": workers}
+        resolved = resolve(stage.ShardSettings, file=config, sets=sets or (), flags=flags)
+        if print_config:
+            ui.print_config(resolved)
+            return
+        outcome = stage.run(texts, tokenizer, out, settings=resolved.settings, report=ui)
+        path = str(outcome.artifact.path)
+        ui.published(
+            outcome,
+            next_commands=[
+                command_line("electra", "pretrain", path, "--preset", "tiny", "--out", f"{out}-pretrained"),
+            ],
+        )

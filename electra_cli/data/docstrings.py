@@ -1,0 +1,116 @@
+"""A corpus that every machine with this tool already has: the docstrings of its Python packages.
+
+Sources are parsed with `ast` and never imported. A document is one source file's docstrings, a line one paragraph of
+prose; paragraphs that hold doctest examples are left out. A tenth of the files is kept apart for a labelled task (which
+package is this docstring from?), so that no text of that task is seen in pretraining.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import sys
+import sysconfig
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+LABELLED_SHARE = 0.1  # of the files
+SHORTEST = 40  # characters of a paragraph or docstring worth keeping: shorter ones are mostly headings
+
+
+@dataclass(frozen=True)
+class SourceDocstrings:
+    """What one source file says of itself.
+
+    Attributes:
+        package: the top-level package or, for the standard library, `python`.
+        docstrings: each a list of paragraphs, in source order.
+    """
+
+    package: str
+    docstrings: tuple[tuple[str, ...], ...]
+
+
+def installed_docstrings() -> Iterator[SourceDocstrings]:
+    """Yield the docstrings of the standard library and of every installed package, in a fixed order."""
+    standard = Path(sysconfig.get_path("stdlib"))
+    installed = Path(sysconfig.get_path("purelib"))
+    for path in _sources(standard, skip=("site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3")):
+        yield from _read(path, "python")
+    for folder in sorted(p for p in installed.iterdir() if p.is_dir() and (p / "__init__.py").exists()):
+        for path in _sources(folder, skip=("test", "tests", "testing", "_vendor", "vendor")):
+            yield from _read(path, folder.name)
+
+
+def _sources(folder: Path, *, skip: Iterable[str]) -> list[Path]:
+    unwanted = set(skip)
+    found = folder.rglob("*.py")
+    return sorted(p for p in found if not unwanted.intersection(p.relative_to(folder).parts))
+
+
+def _read(path: Path, package: str) -> Iterator[SourceDocstrings]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old sources with odd escapes
+            tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, OSError, RecursionError):
+        return
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            paragraphs = tuple(_paragraphs(ast.get_docstring(node) or ""))
+            if paragraphs:
+                found.append(paragraphs)
+    if found:
+        yield SourceDocstrings(package, tuple(found))
+
+
+def _paragraphs(docstring: str) -> Iterator[str]:
+    for block in re.split(r"\n\s*\n", docstring):
+        if ">>>" in block or "```" in block:
+            continue
+        text = " ".join(block.split())
+        if len(text) >= SHORTEST and text.isprintable() and text.isascii():
+            yield text
+
+
+@dataclass(frozen=True)
+class DocstringData:
+    """The corpus and the labelled rows.
+
+    Attributes:
+        documents: paragraphs of each file that is for pretraining.
+        labelled: (text, package) of the files kept apart; each text once.
+    """
+
+    documents: list[list[str]]
+    labelled: list[tuple[str, str]]
+
+
+def split_docstrings(sources: Iterable[SourceDocstrings]) -> DocstringData:
+    """Part the files by a hash of their text, and drop paragraphs and docstrings that were met before."""
+    data = DocstringData([], [])
+    seen: set[str] = set()
+    for source in sources:
+        fresh = []
+        for paragraphs in source.docstrings:
+            new = [p for p in paragraphs if p not in seen]
+            seen.update(new)
+            if new:
+                fresh.append(new)
+        if not fresh:
+            continue
+        digest = hashlib.blake2b("\n".join(fresh[0]).encode(), digest_size=8).digest()
+        if int.from_bytes(digest) < LABELLED_SHARE * 2**64:
+            data.labelled.extend((" ".join(new), source.package) for new in fresh)
+        else:
+            data.documents.append([p for new in fresh for p in new])
+    return data
+
+
+def python_version() -> str:
+    """The interpreter whose library is read, for messages."""
+    return ".".join(map(str, sys.version_info[:3]))

@@ -1,0 +1,174 @@
+"""Processes that write units side by side, with bounded memory, and no orphans.
+
+Processes are spawned, never forked: the tokenizer library's threads do not survive a fork, and a forked child would
+keep the output's lock. Each uses one thread; a worker whose parent is gone ends at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterable, Iterator
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+
+from electra_cli import errors
+from electra_cli.data.units import UnitPlan, UnitRecord, UnitTask, UnitWriter
+from electra_cli.errors import ElectraError, WorkerError
+
+_GRACE = 2.0  # seconds for a worker to end by itself
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def write_units(plan: UnitPlan, tasks: Iterable[UnitTask], *, workers: int) -> Iterator[UnitRecord]:
+    """Write units on `workers` processes (1: in this one) and yield their records as they are finished.
+
+    At most one unit more than there are workers is in memory.
+
+    Raises:
+        WorkerError: a worker died; the units finished until then are kept.
+        ElectraError: what a worker met, such as a full disk.
+    """
+    if workers == 1:
+        writer = UnitWriter(plan)
+        for task in tasks:
+            yield writer.write(task)
+        return
+    with _Crew(plan, workers) as crew:
+        for task in tasks:
+            while not crew.has_room():
+                yield crew.collect()
+            crew.send(task)
+        while crew.is_busy():
+            yield crew.collect()
+
+
+class _Crew:
+    """The worker processes; each is started when there is work for it."""
+
+    def __init__(self, plan: UnitPlan, workers: int) -> None:
+        self._plan = plan
+        self._limit = workers
+        self._idle: list[tuple[SpawnProcess, Connection]] = []
+        self._busy: dict[Connection, SpawnProcess] = {}
+
+    def __enter__(self) -> _Crew:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        everyone = [*self._idle, *((process, pipe) for pipe, process in self._busy.items())]
+        for process, pipe in everyone:
+            if error is not None:
+                process.kill()
+            pipe.close()  # an idle worker takes it as the end
+        for process, _ in everyone:
+            process.join(_GRACE)
+            if process.is_alive():
+                process.kill()
+                process.join()
+            process.close()
+
+    def has_room(self) -> bool:
+        return bool(self._idle) or len(self._busy) < self._limit
+
+    def is_busy(self) -> bool:
+        return bool(self._busy)
+
+    def send(self, task: UnitTask) -> None:
+        process, pipe = self._idle.pop() if self._idle else self._start()
+        self._busy[pipe] = process
+        try:
+            pipe.send(task)
+        except OSError as error:
+            raise self._died(process) from error
+
+    def collect(self) -> UnitRecord:
+        """Wait until a worker has finished a unit, or has died."""
+        ready = connection.wait(list(self._busy))
+        pipe = next(pipe for pipe in self._busy if pipe in ready)
+        process = self._busy[pipe]
+        try:
+            answer = pipe.recv()
+        except (EOFError, OSError) as error:
+            raise self._died(process) from error
+        if isinstance(answer, UnitRecord):
+            del self._busy[pipe]
+            self._idle.append((process, pipe))
+            return answer
+        raise _raised(*answer)
+
+    def _start(self) -> tuple[SpawnProcess, Connection]:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, self._plan), daemon=True, name="electra shard worker")
+        process.start()
+        theirs.close()  # so that its end is the only one, and its death is seen here
+        return process, ours
+
+    def _died(self, process: SpawnProcess) -> WorkerError:
+        process.join(_GRACE)
+        code = process.exitcode
+        how = "stopped answering" if code is None else f"ended with exit code {code}"
+        if code is not None and code < 0:
+            how = f"was killed by signal {-code} ({signal.Signals(-code).name})"
+        return WorkerError(
+            f"a worker process {how}; the units finished so far are kept",
+            code="WORKER_DIED",
+            where=f"process {process.pid}",
+            hint="run the same command again; if memory was short, with fewer --workers",
+        )
+
+
+def _work(pipe: Connection, plan: UnitPlan) -> None:
+    """Write units until the pipe is closed."""
+    # Read by the tokenizer library when it first encodes: one thread, the other cores have their own process.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["RAYON_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        writer: UnitWriter | None = None
+        while True:
+            task = pipe.recv()
+            try:
+                writer = writer or UnitWriter(plan)
+                pipe.send(writer.write(task))
+            except MemoryError:
+                hint = "run it again with fewer --workers, or a smaller unit_bytes"
+                pipe.send(("ResourceError", "a worker is out of memory", "OUT_OF_MEMORY", None, hint))
+            except ElectraError as error:
+                pipe.send((type(error).__name__, error.message, error.code, error.where, error.hint))
+            except (EOFError, BrokenPipeError, ConnectionResetError):
+                raise
+            except Exception:
+                pipe.send(("", traceback.format_exc(), "", None, None))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _raised(kind: str, message: str, code: str, where: str | None, hint: str | None) -> Exception:
+    """Return a worker's error as one of ours; what is not an ElectraError is a bug, with the worker's traceback."""
+    if not kind:
+        return RuntimeError(f"in a worker process:\n{message}")
+    found: type[ElectraError] = getattr(errors, kind)
+    return found(message, code=code, where=where, hint=hint)

@@ -1,0 +1,1 @@
+"""Our weights in the ecosystem's formats, and the proof that they still say the same."""

@@ -1,0 +1,149 @@
+"""ELECTRA's pair: a generator that fills masked positions by sampling, a discriminator that finds what differs.
+
+The generator is trained as a masked language model. Its samples replace the masked tokens, and the discriminator says
+of every token of the *filled* text whether it differs from the original (paper, section 2; released code,
+`run_pretraining.py`). The two share their embeddings and nothing else; no gradient passes through the sampling.
+
+Shapes: B batch, L tokens in a row, P masked slots in a row, D width, E embedding width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from electra_cli.model.encoder import Embeddings, Encoder, LayerNorm, Linear, segment_types
+from electra_cli.model.generator_head import GeneratorOutput, generator_output
+from electra_cli.model.noise import Noise
+from electra_cli.model.shape import EncoderShape
+
+
+@dataclass(frozen=True)
+class MaskedBatch:
+    """Rows of tokens and what is hidden of them; see `data.masking` for how it is drawn.
+
+    Attributes:
+        ids_BL: the original ids.
+        lengths_B: tokens before the padding; None when every row is full.
+        first_B: tokens of each row's first segment.
+        masked_BL: the generator's input: the original with [MASK] at most of the masked positions.
+        positions_BP: the masked positions; 0 in unused slots.
+        used_BP: which slots are used.
+        uniform_BP: a uniform number (float64) for the sample of each slot.
+    """
+
+    ids_BL: Tensor
+    lengths_B: Tensor | None
+    first_B: Tensor
+    masked_BL: Tensor
+    positions_BP: Tensor
+    used_BP: Tensor
+    uniform_BP: Tensor
+
+    @property
+    def tokens(self) -> Tensor:
+        """How many tokens count in the discriminator's loss, as a scalar tensor."""
+        if self.lengths_B is None:
+            return torch.tensor(self.ids_BL.numel(), device=self.ids_BL.device)
+        return self.lengths_B.sum()
+
+
+class GeneratorHead(nn.Module):
+    """Hidden states → vectors of the embedding's width, to be scored against the word embeddings."""
+
+    def __init__(self, shape: EncoderShape) -> None:
+        super().__init__()
+        self.dense = Linear(shape.hidden_size, shape.embedding_size)
+        self.norm = LayerNorm(shape.embedding_size, shape.eps)
+        self.bias = nn.Parameter(torch.empty(shape.vocab_size))
+
+    def forward(self, h_PD: Tensor) -> Tensor:
+        """(…, D) → (…, E)."""
+        return self.norm(F.gelu(self.dense(h_PD)))  # type: ignore[no-any-return]
+
+
+class DiscriminatorHead(nn.Module):
+    """Hidden states → one logit a token; positive means "replaced"."""
+
+    def __init__(self, shape: EncoderShape) -> None:
+        super().__init__()
+        self.dense = Linear(shape.hidden_size, shape.hidden_size)
+        self.out = Linear(shape.hidden_size, 1)
+
+    def forward(self, h_BLD: Tensor) -> Tensor:
+        """(B, L, D) → logits_BL in float32."""
+        return self.out(F.gelu(self.dense(h_BLD)))[..., 0].float()  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class PairOutput:
+    """One forward pass of both networks.
+
+    Attributes:
+        generator: the generator's head at the masked slots, flattened to (B * P).
+        corrupted_BL: the discriminator's input.
+        replaced_BL: where it differs from the original.
+        logits_BL: the discriminator's logits, float32.
+        discriminator_loss: sum over counted tokens of the binary cross-entropy.
+    """
+
+    generator: GeneratorOutput
+    corrupted_BL: Tensor
+    replaced_BL: Tensor
+    logits_BL: Tensor
+    discriminator_loss: Tensor
+
+
+class Electra(nn.Module):
+    """Generator and discriminator over shared embeddings (words, positions, types and their LayerNorm)."""
+
+    def __init__(self, discriminator: EncoderShape, generator: EncoderShape) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(discriminator)
+        self.discriminator = Encoder(discriminator, self.embeddings)
+        self.generator = Encoder(generator, self.embeddings)
+        self.discriminator_head = DiscriminatorHead(discriminator)
+        self.generator_head = GeneratorHead(generator)
+
+    def forward(
+        self,
+        batch: MaskedBatch,
+        *,
+        noise: Noise | None = None,
+        dtype: torch.dtype = torch.float32,
+        temperature: float = 1.0,
+    ) -> PairOutput:
+        """Fill the masked positions by sampling and judge the result; losses are sums, see `PairOutput`."""
+        types_BL = segment_types(batch.first_B, batch.ids_BL.shape[1])
+        h_BLD = self.generator(batch.masked_BL, types_BL, lengths_B=batch.lengths_B, noise=noise, dtype=dtype)
+        h_PD = h_BLD.gather(1, batch.positions_BP[..., None].expand(-1, -1, h_BLD.shape[-1])).flatten(0, 1)
+        generated = generator_output(
+            self.generator_head(h_PD),
+            self.embeddings.word,
+            self.generator_head.bias,
+            target_P=batch.ids_BL.gather(1, batch.positions_BP).flatten(),
+            weight_P=batch.used_BP.flatten().float(),
+            uniform_P=batch.uniform_BP.flatten(),
+            temperature=temperature,
+        )
+        corrupted_BL = fill(batch, generated.sample_P)
+        replaced_BL = corrupted_BL != batch.ids_BL
+        logits_BL = self.discriminator_head(
+            self.discriminator(corrupted_BL, types_BL, lengths_B=batch.lengths_B, noise=noise, dtype=dtype)
+        )
+        bce_BL = F.binary_cross_entropy_with_logits(logits_BL, replaced_BL.float(), reduction="none")
+        if batch.lengths_B is not None:
+            counted = torch.arange(bce_BL.shape[1], device=bce_BL.device)[None, :] < batch.lengths_B[:, None]
+            bce_BL = bce_BL * counted
+        return PairOutput(generated, corrupted_BL, replaced_BL, logits_BL, bce_BL.sum())
+
+
+def fill(batch: MaskedBatch, sample_P: Tensor) -> Tensor:
+    """The original with every used slot's position overwritten by its sample: corrupted_BL (electra.md 2.6)."""
+    original_BP = batch.ids_BL.gather(1, batch.positions_BP)
+    value_BP = torch.where(batch.used_BP, sample_P.view_as(original_BP), original_BP)
+    # Unused slots all point at position 0, which is [CLS] and keeps its id, so the order of writes does not matter.
+    return batch.ids_BL.scatter(1, batch.positions_BP, value_BP)

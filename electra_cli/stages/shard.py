@@ -1,0 +1,198 @@
+"""Raw text and a tokenizer → shards: the paper's two-segment examples as rows of token ids."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from electra_cli.artifacts import (
+    Artifact,
+    Draft,
+    InputRef,
+    Recipe,
+    check_output,
+    claim,
+    content_of_files,
+    need_space,
+    open_artifact,
+)
+from electra_cli.config import Settings, execution, setting, shaping, table
+from electra_cli.data.sources import CorpusSettings, Source, gathered
+from electra_cli.errors import DataError
+from electra_cli.reporting import Reporter
+from electra_cli.stages.outcome import Outcome
+
+if TYPE_CHECKING:
+    from electra_cli.data.corpus import Tally
+    from electra_cli.data.units import UnitPlan, UnitRecord, UnitTask
+
+STAGE = "shard"
+STAGE_VERSION = 1
+SPLITS = ("train", "val")
+
+
+class ShardSettings(Settings):
+    """How documents become rows, and rows files."""
+
+    length: int = setting(
+        128,
+        "Tokens of a row, special tokens included. The paper: 128 for small, 512 for base and large; pretraining takes "
+        "it from here.",
+        ge=8,
+        le=8192,
+    )
+    val_fraction: float = setting(
+        0.01,
+        "Share of the documents held out for evaluation, chosen by a hash of their text. The released code holds out "
+        "none.",
+        ge=0.0,
+        le=0.5,
+    )
+    seed: int = setting(0, "Fixes the segments' randomness and the held-out documents.", ge=0, lt=2**63)
+    min_row_tokens: int = setting(
+        5, "Rows with fewer tokens from the text are left out, and counted in the manifest.", ge=1, le=1000
+    )
+    unit_bytes: int = setting(
+        8 * 1024 * 1024,
+        "Text of one unit of work in bytes; each unit becomes one file. A corpus of terabytes wants more.",
+        ge=1000,
+        le=2**30,
+    )
+    corpus: CorpusSettings = table(CorpusSettings, "How the text is read.")
+    workers: int = setting(0, "Processes; 0 for one on each core. The result is the same.", shapes=False, ge=0, le=1024)
+
+
+def run(
+    texts: Sequence[Path | str], tokenizer: Path | str, out: Path, *, settings: ShardSettings, report: Reporter
+) -> Outcome:
+    """Tokenize text, cut it into the paper's two-segment examples, and write shards.
+
+    An interrupted run leaves its finished units behind; the same call continues with the rest.
+
+    Args:
+        texts: files, folders, glob patterns, or `-` for standard input; rows come in their order.
+        tokenizer: a tokenizer artifact.
+        out: folder for the versions of the shards.
+        settings: see `ShardSettings`.
+        report: where progress and warnings go.
+
+    Raises:
+        DataError: the text cannot be read, there is none, or it is too short for a single row.
+        UsageError: an archive was given.
+        ArtifactError: the tokenizer is damaged or none.
+        WorkerError: a worker process died; the finished units are kept.
+        ResourceError, BusyError: the output cannot be written.
+    """
+    source = open_artifact(tokenizer, kinds={"tokenizer"})
+    check_output(out)
+    with gathered(texts, out, report=report) as sources:
+        content = content_of_files((file.path for file in sources), ordered=True, report=report)
+        recipe = Recipe(
+            kind="shards",
+            stage=STAGE,
+            stage_version=STAGE_VERSION,
+            config=shaping(settings),
+            inputs=(InputRef(role="text", kind="text", content_id=content), source.ref("tokenizer")),
+            execution=execution(settings),
+        )
+        with claim(out, recipe, report=report) as claimed:
+            if claimed.done is not None:
+                return Outcome(claimed.done, "up to date", _summary(claimed.done.spec))
+            assert claimed.draft is not None
+            return _build(sources, source, claimed.draft, settings, report)
+
+
+def _build(
+    sources: Sequence[Source], tokenizer: Artifact, draft: Draft, settings: ShardSettings, report: Reporter
+) -> Outcome:
+    from electra_cli.data.corpus import Tally
+    from electra_cli.data.units import UnitPlan
+    from electra_cli.text.tokenizer_files import FILES
+
+    if not draft.resumed:
+        # A token of English is 4.5 bytes of text, of Chinese 3, and takes 2: a first look, before hours of work.
+        need_space(draft.path, bytes=sum(file.bytes for file in sources) * 2 // 3, what="a corpus of this size")
+    for name in FILES:
+        draft.write_bytes(f"tokenizer/{name}", tokenizer.file(name).read_bytes())
+    plan = UnitPlan(
+        folder=draft.path,
+        tokenizer=draft.path / "tokenizer",
+        recipe_id=draft.recipe.recipe_id,
+        length=settings.length,
+        min_row_tokens=settings.min_row_tokens,
+        seed=settings.seed,
+    )
+    tally = Tally()
+    records, reused = _write(sources, plan, settings, tally, report)
+    if reused:
+        report.note(f"{reused} units reused from the interrupted run, {len(records) - reused} written")
+    for record in records:
+        tally.dropped.update(record.dropped)
+        if record.rows:
+            draft.add(record.name, rows=record.rows, tokens=record.tokens, sha256=record.sha256)
+    spec = {
+        "tokenizer": tokenizer.content_id,
+        "length": settings.length,
+        "vocab_size": tokenizer.spec["vocab_size"],
+        "special_ids": tokenizer.spec["special_ids"],
+        "splits": {split: _counts(records, split) for split in SPLITS},
+        "documents": tally.documents,
+        "dropped": dict(sorted(tally.dropped.items())),
+    }
+    _check(spec, settings, report)
+    artifact = draft.publish(spec=spec, provenance={"corpus": {"files": len(sources), "characters": tally.characters}})
+    return Outcome(artifact, "resumed" if draft.resumed else "built", {**_summary(spec), "units_reused": reused})
+
+
+def _write(
+    sources: Sequence[Source], plan: UnitPlan, settings: ShardSettings, tally: Tally, report: Reporter
+) -> tuple[list[UnitRecord], int]:
+    """Write the units that are not there yet; return the records of all, by name, and how many were there."""
+    from electra_cli.data.corpus import read_documents
+    from electra_cli.data.units import finished_unit, plan_units
+    from electra_cli.data.workers import available_cores, write_units
+
+    reused: list[UnitRecord] = []
+
+    def missing() -> Iterator[UnitTask]:
+        documents = read_documents(sources, settings.corpus, tally=tally, report=report)
+        for task in plan_units(
+            documents, unit_bytes=settings.unit_bytes, val_fraction=settings.val_fraction, seed=settings.seed
+        ):
+            if record := finished_unit(plan, task):
+                reused.append(record)
+            else:
+                yield task
+
+    written = list(write_units(plan, missing(), workers=settings.workers or available_cores()))
+    return sorted(reused + written, key=lambda record: record.name), len(reused)
+
+
+def _counts(records: Sequence[UnitRecord], split: str) -> dict[str, int]:
+    counts: Counter[str] = Counter(rows=0, tokens=0)
+    for record in records:
+        if record.split == split:
+            counts.update(rows=record.rows, tokens=record.tokens)
+    return dict(counts)
+
+
+def _check(spec: dict[str, Any], settings: ShardSettings, report: Reporter) -> None:
+    if not spec["splits"]["train"]["rows"]:
+        raise DataError(
+            f"no rows: none of the {spec['documents']} documents gives one for training"
+            f" ({spec['dropped'].get('short_rows', 0)} rows were too short)",
+            code="NO_DOCUMENTS",
+            hint="give more text, or lower min_row_tokens or val_fraction",
+        )
+    if settings.val_fraction and not spec["splits"]["val"]["rows"]:
+        report.warn(
+            f"no document fell into the held-out part ({spec['documents']} documents, val_fraction "
+            f"{settings.val_fraction}): there is nothing to evaluate on; raise --val-fraction"
+        )
+
+
+def _summary(spec: dict[str, Any]) -> dict[str, Any]:
+    counts = {f"{split}_{what}": spec["splits"][split][what] for split in SPLITS for what in ("rows", "tokens")}
+    return {**counts, "documents": spec["documents"], "dropped": spec["dropped"]}

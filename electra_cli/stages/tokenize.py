@@ -1,0 +1,156 @@
+"""Raw text → tokenizer: a WordPiece vocabulary that is the same to the byte whenever the text is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from electra_cli.artifacts import Draft, InputRef, Recipe, check_output, claim, content_of_files
+from electra_cli.config import Settings, execution, setting, shaping, table
+from electra_cli.data.sources import CorpusSettings, Source, gathered
+from electra_cli.reporting import Reporter
+from electra_cli.stages.outcome import Outcome
+
+STAGE = "tokenize"
+STAGE_VERSION = 1
+
+
+class TokenizeSettings(Settings):
+    """How text is normalised and how large the vocabulary becomes."""
+
+    vocab_size: int = setting(
+        30_522,
+        "Entries of the vocabulary, special tokens included. 30,522 is BERT's and ELECTRA's for English, 21,128 BERT's "
+        "for Chinese. A text that does not fill it gives a smaller one, with a warning.",
+        ge=8,
+        le=1_000_000,
+    )
+    lowercase: bool = setting(True, "Lower-case the text.")
+    strip_accents: bool | None = setting(
+        None,
+        "Remove combining marks after canonical decomposition (é → e, German ü → u; Korean syllables fall apart). "
+        "Not given: as `lowercase`, which is BERT's rule.",
+    )
+    split_cjk: bool = setting(True, "Make every CJK ideograph a word of its own, as BERT does.")
+    coverage: float = setting(
+        0.9999,
+        "Share of the text's characters that the alphabet covers; a word with a character outside it is [UNK]. "
+        "0.9999 is about 300 characters for English Wikipedia and 8,700 for Chinese, whose characters are words.",
+        gt=0.0,
+        le=1.0,
+    )
+    limit_alphabet: int | None = setting(
+        None, "At most this many characters in the alphabet, the most frequent ones, whatever they cover.", ge=1
+    )
+    min_frequency: int = setting(2, "A piece of several characters must occur at least this often.", ge=1)
+    unused: int = setting(
+        0, "Number of [unusedN] slots after [PAD], for tokens of your own; BERT has 99.", ge=0, le=10_000
+    )
+    model_max_length: int = setting(
+        512, "Longest input in tokens that `transformers` should allow with these files.", ge=8, le=2**16
+    )
+    corpus: CorpusSettings = table(CorpusSettings, "How the text is read.")
+
+
+def run(texts: Sequence[Path | str], out: Path, *, settings: TokenizeSettings, report: Reporter) -> Outcome:
+    """Build a tokenizer from raw text.
+
+    Args:
+        texts: files, folders, glob patterns, or `-` for standard input; their order does not matter.
+        out: folder for the versions of the tokenizer.
+        settings: see `TokenizeSettings`.
+        report: where progress and warnings go.
+
+    Raises:
+        DataError: the text cannot be read or there is none.
+        UsageError: an archive was given, or the vocabulary is too small for the text's alphabet.
+        ResourceError, BusyError: the output cannot be written.
+    """
+    check_output(out)
+    with gathered(texts, out, report=report) as sources:
+        content = content_of_files((source.path for source in sources), ordered=False, report=report)
+        recipe = Recipe(
+            kind="tokenizer",
+            stage=STAGE,
+            stage_version=STAGE_VERSION,
+            config=shaping(settings),
+            inputs=(InputRef(role="text", kind="text", content_id=content),),
+            execution=execution(settings),
+        )
+        with claim(out, recipe, report=report) as claimed:
+            if claimed.done is not None:
+                return Outcome(claimed.done, "up to date", _summary(claimed.done.spec))
+            assert claimed.draft is not None
+            return _build(sources, claimed.draft, settings, report)
+
+
+def _build(sources: Sequence[Source], draft: Draft, settings: TokenizeSettings, report: Reporter) -> Outcome:
+    from electra_cli.data.corpus import Tally, read_documents
+    from electra_cli.data.words import ChunkCounter
+    from electra_cli.text.tokenizer import Tokenizer
+    from electra_cli.text.wordpiece import train
+    from electra_cli.text.words import words_of
+
+    strip_accents = settings.lowercase if settings.strip_accents is None else settings.strip_accents
+    tally = Tally()
+    counter = ChunkCounter(split_cjk=settings.split_cjk)
+    for document in read_documents(sources, settings.corpus, tally=tally, report=report):
+        counter.add(document.lines)
+    words = words_of(
+        counter.total(),
+        lowercase=settings.lowercase,
+        strip_accents=strip_accents,
+        split_cjk=settings.split_cjk,
+    )
+    report.note(f"training on {len(words):,} distinct words from {tally.documents:,} documents")
+    vocabulary = train(
+        words,
+        vocab_size=settings.vocab_size,
+        min_frequency=settings.min_frequency,
+        coverage=settings.coverage,
+        limit_alphabet=settings.limit_alphabet,
+        unused=settings.unused,
+    )
+    if len(vocabulary.tokens) < settings.vocab_size:
+        report.warn(
+            f"the text gives only {len(vocabulary.tokens):,} of the {settings.vocab_size:,} entries wanted; "
+            "the tokenizer has that many"
+        )
+    tokenizer = Tokenizer.from_vocab(
+        vocabulary.tokens,
+        lowercase=settings.lowercase,
+        strip_accents=strip_accents,
+        split_cjk=settings.split_cjk,
+        model_max_length=settings.model_max_length,
+    )
+    for name, data in tokenizer.files().items():
+        draft.write_bytes(name, data)
+    spec = {
+        "vocab_size": tokenizer.vocab_size,
+        "special_ids": tokenizer.special_table(),
+        "lowercase": settings.lowercase,
+        "strip_accents": strip_accents,
+        "split_cjk": settings.split_cjk,
+        "alphabet": vocabulary.alphabet,
+    }
+    provenance: dict[str, Any] = {
+        "corpus": {
+            "files": len(sources),
+            "documents": tally.documents,
+            "lines": tally.lines,
+            "characters": tally.characters,
+            "dropped": dict(sorted(tally.dropped.items())),
+        },
+        "words": sum(words.values()),
+        "distinct_words": len(words),
+        "alphabet_coverage": vocabulary.coverage,
+        "unknown_words": vocabulary.unknown_words,
+    }
+    artifact = draft.publish(spec=spec, provenance=provenance)
+    summary = {**_summary(spec), "documents": tally.documents, "unknown_words": vocabulary.unknown_words}
+    return Outcome(artifact, "resumed" if draft.resumed else "built", summary)
+
+
+def _summary(spec: dict[str, Any]) -> dict[str, Any]:
+    return {name: spec[name] for name in ("vocab_size", "alphabet")}

@@ -1,0 +1,190 @@
+"""From text to token ids with one of our WordPiece tokenizers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+from electra_cli.errors import DataError
+from electra_cli.text.boundaries import pieces
+from electra_cli.text.tokenizer_files import LONGEST_WORD, PREFIX, SPECIALS, TokenizerParts, read_parts, write_parts
+
+Ids = npt.NDArray[np.int64]
+
+# The library needs about 140 bytes a character of one string, but frees them: long lines are cut, at boundaries.
+_PIECE = 100_000
+# Characters handed over in one call: enough to pay for the call, little enough to bound the memory.
+_BATCH = 1_000_000
+
+
+class Tokenizer:
+    """A WordPiece tokenizer with BERT's normalizer and pre-tokenizer.
+
+    Text never becomes a special token: a literal "[MASK]" in it is a bracket, a word and a bracket, as in the released
+    code. `transformers`, which loads the same files, is laxer there.
+
+    Attributes:
+        parts: vocabulary and settings.
+        raw: the library's tokenizer, without special tokens and without post-processor.
+        vocab_size: number of entries, special tokens included.
+        pad_id, unk_id, cls_id, sep_id, mask_id: ids of the special tokens.
+        special_ids: the five of them.
+    """
+
+    def __init__(self, parts: TokenizerParts) -> None:
+        ids = {token: position for position, token in enumerate(parts.tokens)}
+        self.parts = parts
+        self.raw = tokenizers.Tokenizer(
+            models.WordPiece(
+                ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD, continuing_subword_prefix=PREFIX
+            )
+        )
+        self.raw.normalizer = normalizers.BertNormalizer(
+            clean_text=True,
+            handle_chinese_chars=parts.split_cjk,
+            strip_accents=parts.strip_accents,
+            lowercase=parts.lowercase,
+        )
+        self.raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        self.raw.decoder = decoders.WordPiece(prefix=PREFIX, cleanup=True)
+        self.vocab_size = len(parts.tokens)
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (ids[name] for name in SPECIALS)
+        self.special_ids = frozenset(ids[name] for name in SPECIALS)
+
+    @classmethod
+    def load(cls, folder: Path) -> Tokenizer:
+        """Load the tokenizer whose three files lie in `folder`; ArtifactError if they are not ours."""
+        return cls(read_parts(folder))
+
+    @classmethod
+    def from_vocab(
+        cls,
+        tokens: Sequence[str],
+        *,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        split_cjk: bool = True,
+        model_max_length: int = 512,
+    ) -> Tokenizer:
+        """Make a tokenizer of a vocabulary (position is id); `strip_accents` None means as `lowercase`."""
+        return cls(
+            TokenizerParts(
+                tokens=tuple(tokens),
+                lowercase=lowercase,
+                strip_accents=lowercase if strip_accents is None else strip_accents,
+                split_cjk=split_cjk,
+                model_max_length=model_max_length,
+            )
+        )
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The vocabulary; position is id."""
+        return self.parts.tokens
+
+    def special_table(self) -> dict[str, int]:
+        """Return the ids of the special tokens by name: pad, unk, cls, sep, mask."""
+        return dict(pad=self.pad_id, unk=self.unk_id, cls=self.cls_id, sep=self.sep_id, mask=self.mask_id)
+
+    def files(self) -> dict[str, bytes]:
+        """Return the contents of the files that `load` and `transformers` read, by name."""
+        return write_parts(self.parts)
+
+    def encode_lines(self, lines: Sequence[str]) -> list[Ids]:
+        """Return the ids of each line, without special tokens.
+
+        Memory stays bounded whatever the length of a line. A run of more than 100,000 characters without white space,
+        punctuation or ideograph is one `[UNK]`.
+
+        Raises:
+            DataError: a line holds half of a surrogate pair.
+        """
+        found: list[list[Ids]] = [[] for _ in lines]
+        for owners, texts in self._batches(lines):
+            for owner, ids in zip(owners, self._encode(texts), strict=True):
+                found[owner].append(ids)
+        none = np.empty(0, dtype=np.int64)
+        return [parts[0] if len(parts) == 1 else np.concatenate([none, *parts]) for parts in found]
+
+    def encode_pairs(
+        self, first: Sequence[str], second: Sequence[str] | None = None, *, max_length: int
+    ) -> list[tuple[Ids, int]]:
+        """Encode `[CLS] a [SEP]`, or `[CLS] a [SEP] b [SEP]`, cut to at most `max_length` tokens.
+
+        Pairs lose tokens at the end of the longer text, ties of the second (`electra.md` 6.2).
+
+        Returns:
+            For each example its ids and how many of them belong to the first segment, with `[CLS]` and its `[SEP]`.
+        """
+        a_lines = self.encode_lines(first)
+        if second is None:
+            room = max_length - 2
+            return [(self._joined(a[:room]), min(len(a), room) + 2) for a in a_lines]
+        found: list[tuple[Ids, int]] = []
+        room = max_length - 3
+        for a, b in zip(a_lines, self.encode_lines(second), strict=True):
+            if len(a) + len(b) > room:
+                kept = min(len(a), max(room - len(b), (room + 1) // 2))
+                a, b = a[:kept], b[: room - kept]
+            found.append((self._joined(a, b), len(a) + 2))
+        return found
+
+    def decode(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> str:
+        """Return readable text for `ids`; special tokens are left out, what normalisation removed stays gone."""
+        kept = [self.parts.tokens[i] for i in map(int, ids) if i not in self.special_ids or i == self.unk_id]
+        decoder = self.raw.decoder
+        return "" if decoder is None or not kept else str(decoder.decode(kept))
+
+    def _joined(self, *segments: Ids) -> Ids:
+        parts: list[Sequence[int] | Ids] = [[self.cls_id]]
+        for segment in segments:
+            parts += [segment, [self.sep_id]]
+        return np.concatenate(parts, dtype=np.int64, casting="unsafe")
+
+    def _batches(self, lines: Sequence[str]) -> Iterator[tuple[list[int], list[str]]]:
+        """Yield texts of bounded total length, with the index of the line that each belongs to."""
+        owners: list[int] = []
+        texts: list[str] = []
+        size = 0
+        for owner, line in enumerate(lines):
+            for piece in pieces(line, _PIECE, split_cjk=self.parts.split_cjk) if len(line) > _PIECE else (line,):
+                owners.append(owner)
+                texts.append(piece)
+                size += len(piece)
+                if size >= _BATCH:
+                    yield owners, texts
+                    owners, texts, size = [], [], 0
+        if texts:
+            yield owners, texts
+
+    def _encode(self, texts: list[str]) -> list[Ids]:
+        endless = {i for i, text in enumerate(texts) if len(text) > _PIECE}
+        if endless:
+            unknown = np.array([self.unk_id], dtype=np.int64)
+            rest = iter(self._encode([text for i, text in enumerate(texts) if i not in endless]))
+            return [unknown if i in endless else next(rest) for i in range(len(texts))]
+        try:
+            encodings = self.raw.encode_batch_fast(texts, add_special_tokens=False)
+        except (TypeError, UnicodeEncodeError):  # the library's TypeError does not say what is wrong
+            _refuse_surrogates(texts)
+            raise
+        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+
+
+def _refuse_surrogates(texts: list[str]) -> None:
+    """Raise DataError if one of the texts cannot be UTF-8."""
+    for text in texts:
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"the text holds half of a surrogate pair (U+{ord(text[error.start]):04X}) at character "
+                f"{error.start}, which is not a character",
+                code="LONE_SURROGATE",
+                hint="repair the \\ud800-\\udfff escapes of the source",
+            ) from None

@@ -1,0 +1,1 @@
+"""One loop for pretraining and finetuning: optimizer, schedule, checkpoints, metrics history."""

@@ -1,0 +1,122 @@
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from electra_cli.data.segments import Row, digest_of, document_random, is_held_out, rows_of
+
+
+class Dice:
+    """Randomness that was thrown beforehand."""
+
+    def __init__(self, *draws):
+        self.draws = list(draws)
+
+    def random(self):
+        return self.draws.pop(0)
+
+
+LONG = 0.9  # not below SHORT_TARGET: the target is the row length
+TWO = 0.9  # not below SINGLE_SEGMENT: two segments
+HEADS, TAILS = 0.1, 0.9
+
+
+def test_lines_are_split_at_the_goal():
+    # Length 15, so the goal is (15 - 3) // 2 = 6. Lines of 5: the first joins A; the second would make 10, and the
+    # coin says no, so B begins; the third goes to B (10 < 6 is false). 15 tokens reach the target. A is 5, B may hold
+    # 15 - 5 - 3 = 7 of its 10; the three that do not fit begin the next row, which the end of the document closes.
+    dice = Dice(LONG, TWO, TAILS, LONG, TWO, LONG)
+    rows = list(rows_of([5, 5, 5], length=15, rng=dice))
+    assert rows == [Row(((0, 5),), ((5, 12),)), Row(((12, 15),), ())]
+    assert dice.draws == []
+
+
+def test_a_coin_decides_about_the_line_that_overfills_the_first_segment():
+    dice = Dice(LONG, TWO, HEADS, LONG, TWO, LONG)
+    rows = list(rows_of([5, 5, 5], length=15, rng=dice))
+    # A = 10 tokens; the third line: 15 < 6 no; B is empty but 10 < 6 is false, no coin; B holds 15 - 10 - 3 = 2.
+    assert rows == [Row(((0, 10),), ((10, 12),)), Row(((12, 15),), ())]
+    assert dice.draws == []
+
+
+def test_a_short_line_may_join_the_first_segment_after_the_second_began():
+    # Length 23, goal 10. 6 → A. 9 → 15 < 10 no, coin tails → B. 3 → 6 + 3 < 10: A again. 5 → 14 < 10 no, B.
+    # A holds lines 1 and 3, B 23 - 9 - 3 = 11 of the 14 tokens of lines 2 and 4; three are left.
+    dice = Dice(LONG, TWO, TAILS, LONG, TWO, LONG)
+    rows = list(rows_of([6, 9, 3, 5], length=23, rng=dice))
+    assert rows == [Row(((0, 6), (15, 18)), ((6, 15), (18, 20))), Row(((20, 23),), ())]
+
+
+def test_one_row_in_ten_is_a_single_segment():
+    dice = Dice(LONG, 0.05, LONG, TWO, LONG)
+    rows = list(rows_of([5, 5, 5], length=15, rng=dice))
+    assert rows == [Row(((0, 13),), ()), Row(((13, 15),), ())]
+
+
+def test_the_rest_of_a_long_line_is_carried_over():
+    # Alone in its row a line joins A whole, so rows of length - 2 = 8 tokens follow each other.
+    dice = Dice(*[LONG, TWO] * 4, LONG)
+    rows = list(rows_of([26], length=10, rng=dice))
+    assert rows == [Row(((0, 8),), ()), Row(((8, 16),), ()), Row(((16, 24),), ()), Row(((24, 26),), ())]
+
+
+def test_the_rest_and_the_next_line_share_a_row():
+    # Length 10, goal 3: after 8 of 10 tokens the other 2 join A of the next row, and the new line (2 + 4 < 3 no) gets
+    # into it by the coin.
+    dice = Dice(LONG, TWO, LONG, TWO, HEADS, LONG)
+    assert list(rows_of([10, 4], length=10, rng=dice)) == [Row(((0, 8),), ()), Row(((8, 14),), ())]
+
+
+def test_short_targets_give_short_rows():
+    # 0.04 < 0.05: short; 5 + int(0.5 * (20 - 5 + 1)) = 13. Lines of 4: the fourth reaches 13, goal (13 - 3) // 2 = 5.
+    dice = Dice(0.04, 0.5, TWO, TAILS, LONG, TWO, TAILS, LONG)
+    rows = list(rows_of([4, 4, 4, 4, 4, 4], length=20, rng=dice))
+    assert rows[0] == Row(((0, 4),), ((4, 16),))
+    # The cut is at the row length, not at the target: 4 + 12 + 3 = 19 tokens fit.
+    assert rows[1:] == [Row(((16, 20),), ((20, 24),))]
+
+
+def test_lines_without_tokens_are_passed_over():
+    assert list(rows_of([0, 3, 0], length=10, rng=Dice(LONG, TWO, LONG))) == [Row(((0, 3),), ())]
+    assert list(rows_of([], length=10, rng=Dice(LONG))) == []
+
+
+@given(st.lists(st.integers(0, 60), max_size=40), st.integers(8, 64), st.integers(0, 2**32))
+@settings(max_examples=300, deadline=None)
+def test_every_token_is_in_exactly_one_row(lengths, length, seed):
+    rows = list(rows_of(lengths, length=length, rng=random.Random(seed)))
+    taken = [place for row in rows for start, stop in row.first + row.second for place in range(start, stop)]
+    assert sorted(taken) == list(range(sum(lengths)))
+    for row in rows:
+        specials = 3 if row.second else 2
+        assert row.first and 0 < row.tokens <= length - specials
+
+
+def test_shares_are_those_of_the_paper():
+    rows = [row for seed in range(300) for row in rows_of([9] * 150, length=64, rng=random.Random(seed))]
+    single = sum(not row.second for row in rows) / len(rows)
+    short = sum(row.tokens < 50 for row in rows) / len(rows)
+    assert 0.08 < single < 0.16  # a tenth, and the last rows of documents
+    assert 0.03 < short < 0.09  # a twentieth, mostly below 50, and the last rows
+
+
+def test_randomness_belongs_to_the_document_and_the_seed():
+    first, second = digest_of(b"one"), digest_of(b"two")
+    draws = [document_random(digest, seed=seed).random() for digest in (first, second) for seed in (0, 1)]
+    assert len(set(draws)) == 4
+    assert document_random(first, seed=0).random() == draws[0]
+
+
+def test_held_out_documents_are_a_fixed_share():
+    digests = [digest_of(b"document %d" % number) for number in range(20_000)]
+    held = {number for number, digest in enumerate(digests) if is_held_out(digest, seed=0, fraction=0.05)}
+    assert 900 < len(held) < 1100
+    more = {number for number, digest in enumerate(digests) if is_held_out(digest, seed=0, fraction=0.1)}
+    assert held < more
+    other = {number for number, digest in enumerate(digests) if is_held_out(digest, seed=1, fraction=0.05)}
+    assert len(held & other) < 100
+    assert not any(is_held_out(digest, seed=0, fraction=0.0) for digest in digests)
+
+
+def test_rows_can_be_moved():
+    assert Row(((0, 3), (5, 6)), ((3, 5),)).moved(10) == Row(((10, 13), (15, 16)), ((13, 15),))
