@@ -173,7 +173,7 @@ def test_the_first_guide_runs_as_written(tmp_path):
     electra.chmod(0o755)
     guide = (ROOT / "docs" / "guides" / "first-model.md").read_text(encoding="utf-8")
     script = "\n".join(["set -euo pipefail", *SHELL.findall(guide)])
-    small = "--steps 6 --set optimizer.warmup_steps=2 --set evaluation.rows=64"
+    small = "--steps 3 --set optimizer.warmup_steps=2 --set evaluation.rows=64"
     quick = script.replace("--preset tiny", f"--preset tiny {small}")
     assert quick != script
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{electra.parent}{os.pathsep}{os.environ['PATH']}"}

@@ -3,15 +3,9 @@
 import random
 
 import pytest
-from safetensors.torch import save
 
 from electra_cli.artifacts import Recipe, claim
-from electra_cli.model.initialize import initialize
-from electra_cli.model.naming import TIES, to_public
-from electra_cli.model.pretraining import Electra
-from electra_cli.model.shape import EncoderShape, generator_shape
 from electra_cli.reporting import Silent
-from electra_cli.text.tokenizer import Tokenizer
 
 FILLERS = ["the", "a", "film", "book", "was", "it", "and", "very", "this", "that", "one", "story", "end", "not", "long"]
 SIGNS = {"good": "great", "bad": "awful"}
@@ -22,6 +16,14 @@ def make_checkpoint():
     """Publishes an untrained checkpoint made by hand; keyword arguments change its shape."""
 
     def make(out, **changes):
+        from safetensors.torch import save
+
+        from electra_cli.model.initialize import initialize
+        from electra_cli.model.naming import TIES, to_public
+        from electra_cli.model.pretraining import Electra
+        from electra_cli.model.shape import EncoderShape, generator_shape
+        from electra_cli.text.tokenizer import Tokenizer
+
         specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         tokenizer = Tokenizer.from_vocab([*specials, *FILLERS, "short", *SIGNS.values(), *"0123456789.,", "##s"])
         size = {"embedding_size": 16, "hidden_size": 32, "layers": 2, "heads": 2, "feed_forward": 64, "positions": 64}

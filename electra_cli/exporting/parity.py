@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from electra_cli.errors import ArtifactError, WorkerError
+from electra_cli.errors import ArtifactError, ResourceError, WorkerError
 
 TOLERANCE = 1e-5
 """Largest difference of two logits that passes, relative to the largest logit and never below it in absolute terms."""
@@ -126,6 +126,7 @@ def compare(folder: Path, asked: Question, logits: Tensor) -> list[Agreement]:
 
     Raises:
         ArtifactError: a reader could not read the folder (`EXPORT_UNREADABLE`).
+        ResourceError: the disk for temporary files is full.
         WorkerError: the reading process was killed.
     """
     with tempfile.TemporaryDirectory(prefix="electra-export-") as scratch:
@@ -152,6 +153,13 @@ def _reread(folder: Path, exchange: Path) -> None:
         )
     if finished.returncode > 0:
         lines = finished.stderr.strip().splitlines() or ["no message"]
+        if "No space left on device" in finished.stderr:
+            raise ResourceError(
+                "the disk is full: the logits to compare take up to a few hundred MB",
+                code="DISK_FULL",
+                where=str(exchange.parent),
+                hint="free some space there, or point TMPDIR at a larger disk",
+            )
         raise ArtifactError(
             f"what was written cannot be read back: {lines[-1]}",
             code="EXPORT_UNREADABLE",

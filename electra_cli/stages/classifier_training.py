@@ -158,6 +158,8 @@ def fit(model: Classifier, learning: Learning, *, seed: int, state: Path, report
     )
     optimizer = build_optimizer(model.named_parameters(), weight_decay=settings.weight_decay, lr_scale=scale)
     progress = _restore(state, model, optimizer, seed=seed)
+    if progress.step:
+        report.note(f"seed {seed} continues after step {progress.step}")
     steps = train(
         model,
         optimizer,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from electra_cli.artifacts import Artifact, Draft, Recipe, claim, open_artifact
+from electra_cli.artifacts import Artifact, Draft, Recipe, claim, need_space, open_artifact
 from electra_cli.config import Settings, execution, setting, shaping
 from electra_cli.errors import ArtifactError, UsageError
 from electra_cli.reporting import Reporter, Silent
@@ -143,7 +143,9 @@ def _write(
     from electra_cli.exporting.parity import TOLERANCE
 
     network = source.network
-    draft.write_bytes("model.safetensors", save(checked_tensors(network, str(artifact.path)), {"format": "pt"}))
+    tensors = checked_tensors(network, str(artifact.path))
+    need_space(draft.path, bytes=4 * sum(tensor.numel() for tensor in tensors.values()), what="the export")
+    draft.write_bytes("model.safetensors", save(tensors, {"format": "pt"}))
     draft.write_json("config.json", config_json(network))
     for name, data in tokenizer_files.items():
         if name == "tokenizer_config.json":

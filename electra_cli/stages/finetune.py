@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 STAGE = "finetune"
 STAGE_VERSION = 1
+MANY_LABELS = 20  # more than this, and more than half as many as there are rows, look like numbers or ids
 
 
 class FinetuneSettings(Settings):
@@ -260,6 +261,10 @@ def read_rows(source: Source, *, settings: ChosenSettings, report: Reporter) -> 
     task = source.task
     if task.kind == "single_label" and not task.labels:
         task = replace(task, labels=label_order(train))
+        if len(task.labels) > max(MANY_LABELS, len(train) // 2):
+            report.warn(
+                f"{len(task.labels)} labels in {len(train)} rows: is {task.label_column} the column of the labels?"
+            )
     task = replace(task, max_length=settings.max_length, epochs=settings.epochs, swap=settings.swap_pairs)
     encode_labels(train, task)
     for name, examples in dev.items():

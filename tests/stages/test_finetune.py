@@ -136,6 +136,10 @@ def test_interrupted_and_continued_it_gives_what_an_undisturbed_run_gives(tmp_pa
 
     class Impatient(Silent):
         steps = 0
+        said = ""
+
+        def note(self, message):
+            self.said += f"{message}\n"
 
         def progress(self, name, *, total, unit, done=0):
             return Counting(self) if "finetune" in name else super().progress(name, total=total, unit=unit, done=done)
@@ -170,6 +174,7 @@ def test_interrupted_and_continued_it_gives_what_an_undisturbed_run_gives(tmp_pa
     assert outcome.status == "resumed"
     assert outcome.artifact.content_id == whole.artifact.content_id
     assert report.steps == 8 * seeds
+    assert "seed 0 continues after step 3" in report.said
 
 
 def test_several_seeds_publish_the_median_run(tmp_path, checkpoint, toy):
@@ -232,6 +237,12 @@ def test_training_files_that_cannot_be_learnt_from_are_refused(tmp_path, checkpo
     with pytest.raises(DataError) as error:
         classify(checkpoint, tmp_path, tmp_path / "out", dev=None)
     assert error.value.code == code
+
+
+def test_a_column_of_numbers_is_hardly_one_of_labels(tmp_path, checkpoint, heard):
+    table(tmp_path, "train.tsv", [(f"film {n}", f"{n}.5") for n in range(30)])
+    classify(checkpoint, tmp_path, tmp_path / "out", dev=None, dev_fraction=0.0, report=heard)
+    assert any("30 labels in 30 rows" in warning for warning in heard.warnings)
 
 
 def test_rows_of_dev_that_are_in_train_are_counted(tmp_path, checkpoint, heard):

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,17 @@ class TestCommand:
     @pytest.mark.parametrize("size", ["0", "2000000", "-5", "many"])
     def test_impossible_sizes_are_usage_errors(self, size, corpus, tmp_path, electra):
         assert electra("tokenize", corpus, "-o", tmp_path / "out", "--vocab-size", size).returncode == 2
+
+    def test_killed_at_any_moment_and_run_again_gives_the_same(self, corpus, tmp_path, electra):
+        expected = build([corpus], tmp_path / "undisturbed").artifact.content_id
+        env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        for number, seconds in enumerate((0.2, 0.5, 0.8)):
+            arguments = ("tokenize", corpus, "--out", tmp_path / str(number), "--vocab-size", "600", "--json")
+            with subprocess.Popen(
+                [sys.executable, "-m", "electra_cli", *arguments], env=env, stdout=subprocess.DEVNULL
+            ) as process:
+                time.sleep(seconds)
+                process.kill()
+            done = electra(*arguments)
+            assert done.returncode == 0, done.stderr
+            assert json.loads(done.stdout)["content_id"] == expected

@@ -84,6 +84,14 @@ def test_columns_are_found_by_name_in_any_order(tmp_path):
     assert (examples.texts, examples.pairs, examples.labels) == (["a"], ["b"], ["entailment"])
 
 
+def test_qnli_rows(tmp_path):
+    text = "index\tquestion\tsentence\tlabel\n0\twho?\tshe.\tentailment\n1\twhen?\tnever.\tnot_entailment\n"
+    entry = GLUE["qnli"]
+    examples = read_glue(write(tmp_path / "QNLI", "train.tsv", text), entry)
+    assert (examples.texts, examples.pairs) == (["who?", "when?"], ["she.", "never."])
+    assert encode_labels(examples, entry.task).tolist() == [0, 1]
+
+
 def test_unicode_line_separators_stay_inside_a_row(tmp_path):
     path = write(tmp_path, "dev.tsv", "sentence\tlabel\na\u2028b\u0085c\rd\t1\n")
     assert list(read_glue(path, GLUE["sst-2"]).texts) == ["a\u2028b\u0085c\rd"]
