@@ -37,7 +37,7 @@ def classifier_from(checkpoint: Artifact, shape: EncoderShape, *, outputs: int, 
     Raises ArtifactError when the weights are not those that the manifest describes.
     """
     model = Classifier(shape, outputs)
-    initialize(model, seed=seed)
+    initialize(model, seed=seed, scheme=checkpoint.spec.get("start", "paper"))  # random: where pretraining started
     if random:
         return model
     wanted = to_public(model)
