@@ -19,7 +19,7 @@ def make_checkpoint():
         from safetensors.torch import save
 
         from electra_cli.model.initialize import initialize
-        from electra_cli.model.naming import TIES, to_public
+        from electra_cli.model.naming import ties, to_public
         from electra_cli.model.pretraining import Electra
         from electra_cli.model.shape import EncoderShape, generator_shape
         from electra_cli.text.tokenizer import Tokenizer
@@ -37,7 +37,7 @@ def make_checkpoint():
             "architecture": {"discriminator": shape.to_dict(), "generator": generator.to_dict()},
             "tokenizer": "sha256:" + "0" * 64,
             "step": 7,
-            "ties": TIES,
+            "ties": ties(model),
         }
         with claim(out, Recipe("checkpoint", "test", 1, {"made": "by hand"}, ()), report=Silent()) as held:
             assert held.draft is not None

@@ -1,4 +1,4 @@
-"""A corpus that every machine with this tool already has: the docstrings of its Python packages.
+"""A corpus that every machine with this tool already has: the docstrings of Python and of the packages it needs.
 
 Sources are parsed with `ast` and never imported. A document is one source file's docstrings, a line one paragraph of
 prose; paragraphs that hold doctest examples are left out. A tenth of the files is kept apart for a labelled task (which
@@ -10,11 +10,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-import sys
 import sysconfig
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 LABELLED_SHARE = 0.1  # of the files
@@ -34,15 +34,45 @@ class SourceDocstrings:
     docstrings: tuple[tuple[str, ...], ...]
 
 
-def installed_docstrings() -> Iterator[SourceDocstrings]:
-    """Yield the docstrings of the standard library and of every installed package, in a fixed order."""
+def required_distributions(name: str) -> dict[str, str]:
+    """Name and version of everything that distribution `name` needs to run, itself left out, extras left out.
+
+    Empty when `name` is not installed. What happens to be installed besides (test tools, say) does not count, so that
+    the corpus stays the same.
+    """
+    found: dict[str, str] = {}
+    waiting, known = [name], {_canonical(name)}
+    while waiting:
+        try:
+            distribution = metadata.distribution(waiting.pop())
+        except metadata.PackageNotFoundError:
+            continue  # a requirement for another platform
+        found[_canonical(distribution.metadata["Name"])] = distribution.version
+        for requirement in distribution.requires or ():
+            needed = re.match(r"[A-Za-z0-9._-]+", requirement)
+            if needed and "extra ==" not in requirement and _canonical(needed[0]) not in known:
+                known.add(_canonical(needed[0]))
+                waiting.append(needed[0])
+    found.pop(_canonical(name), None)
+    return found
+
+
+def installed_docstrings(distributions: Collection[str]) -> Iterator[SourceDocstrings]:
+    """Yield the docstrings of the standard library and of the packages of `distributions`, in a fixed order."""
     standard = Path(sysconfig.get_path("stdlib"))
-    installed = Path(sysconfig.get_path("purelib"))
     for path in _sources(standard, skip=("site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3")):
         yield from _read(path, "python")
-    for folder in sorted(p for p in installed.iterdir() if p.is_dir() and (p / "__init__.py").exists()):
-        for path in _sources(folder, skip=("test", "tests", "testing", "_vendor", "vendor")):
-            yield from _read(path, folder.name)
+    installed = Path(sysconfig.get_path("purelib"))
+    wanted = set(distributions)
+    for package, owners in sorted(metadata.packages_distributions().items()):
+        if wanted.isdisjoint(map(_canonical, owners)) or not (installed / package / "__init__.py").exists():
+            continue
+        for path in _sources(installed / package, skip=("test", "tests", "testing", "_vendor", "vendor")):
+            yield from _read(path, package)
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _sources(folder: Path, *, skip: Iterable[str]) -> list[Path]:
@@ -109,8 +139,3 @@ def split_docstrings(sources: Iterable[SourceDocstrings]) -> DocstringData:
         else:
             data.documents.append([p for new in fresh for p in new])
     return data
-
-
-def python_version() -> str:
-    """The interpreter whose library is read, for messages."""
-    return ".".join(map(str, sys.version_info[:3]))

@@ -65,7 +65,7 @@ def read_source(artifact: Artifact, part: Part) -> Source:
 
 def _pretrained(artifact: Artifact, tensors: Mapping[str, Tensor], part: Part) -> Source:
     shapes = artifact.spec["architecture"]
-    model = Electra(EncoderShape.from_dict(shapes["discriminator"]), EncoderShape.from_dict(shapes["generator"]))
+    model = Electra.from_architecture(shapes)
     from_public(model, tensors)
     prefix = f"{part}."
     mine = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

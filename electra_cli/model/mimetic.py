@@ -40,12 +40,15 @@ def sinusoids(rows: int, width: int) -> Tensor:
 
 
 def start_mimetically(encoder: Encoder, *, generator: torch.Generator) -> None:
-    """Make queries and keys of the lowest layers of `encoder` one random projection a head, in place."""
+    """Make queries and keys of half the heads in the lowest layers of `encoder` one random projection each, in place.
+
+    The other heads keep the paper's start: their uniform attention is what gathers a row in `[CLS]` for finetuning.
+    """
     shape = encoder.shape
     for layer in list(encoder.layers)[:LAYERS]:
         assert isinstance(layer, Layer)
         query_DD, key_DD, _ = layer.qkv.weight.detach().chunk(3)
-        for head in range(shape.heads):
+        for head in range(max(1, shape.heads // 2)):
             rows = slice(head * shape.head_width, (head + 1) * shape.head_width)
             random_DK = torch.randn(shape.hidden_size, shape.head_width, generator=generator)
             query_DD[rows] = key_DD[rows] = SHARPNESS * torch.linalg.qr(random_DK).Q.T

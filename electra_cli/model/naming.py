@@ -36,14 +36,24 @@ _PAIR_HEADS = {
 }
 _CLASSIFIER_HEADS = {"dense.": "classifier.dense.", "out.": "classifier.out_proj."}
 
-# What the generator shares with the discriminator; files hold it once, under the discriminator's names.
-TIES = {
+# What the generator always shares with the discriminator; files hold it once, under the discriminator's names.
+_TIES = {
     **{
         f"generator.electra.embeddings.{name}": f"discriminator.electra.embeddings.{name}"
         for name in _EMBEDDINGS.values()
     },
     "generator.generator_lm_head.weight": "discriminator.electra.embeddings.word_embeddings.weight",
 }
+
+
+def ties(model: torch.nn.Module) -> dict[str, str]:
+    """The generator's tensors that files hold under the discriminator's names, by the public name of each."""
+    found = dict(_TIES)
+    if getattr(model, "shared_encoder", False):
+        for name in to_public(model):
+            if name.startswith("discriminator.electra.") and name not in _TIES.values():
+                found[name.replace("discriminator.", "generator.", 1)] = name
+    return found
 
 
 def _public(name: str) -> tuple[str, ...]:

@@ -42,10 +42,6 @@ class EncoderShape:
         """The shape that `to_dict` described."""
         return cls(**fields)
 
-    def without_dropout(self) -> Self:
-        """The same encoder for inference."""
-        return replace(self, dropout=0.0, attention_dropout=0.0)
-
 
 def generator_shape(discriminator: EncoderShape, *, size: float, layers: float = 1.0) -> EncoderShape:
     """The generator beside `discriminator`: `size` times its width and `layers` times its depth.

@@ -82,7 +82,7 @@ class Learning:
 
 @dataclass
 class Progress:
-    """How far a run has come: steps taken, the running epoch's loss and rows, and the epochs behind it."""
+    """How far a run has come: steps taken, loss and rows since the last evaluation, and the evaluated epochs."""
 
     step: int = 0
     loss: float = 0.0
@@ -184,8 +184,9 @@ def fit(model: Classifier, learning: Learning, *, seed: int, state: Path, report
             progress.rows += int(step.parts["rows"])
             meter.advance()
             meter.show({"loss": float(step.loss), "lr": step.learning_rate})
-            if step.number % learning.steps_per_epoch == 0:
-                _end_epoch(model, learning, progress)
+            epoch, inside = divmod(step.number, learning.steps_per_epoch)
+            if not inside and (epoch % settings.evaluate_every == 0 or epoch == settings.epochs):
+                _measure(model, learning, progress, epoch=epoch)
             if stop and step.number < learning.steps:
                 named = list(model.named_parameters())
                 tensors = {**{name: p.detach() for name, p in named}, **moments(optimizer, named)}
@@ -249,7 +250,8 @@ def _losses(model: Classifier, batch: Batch, step: int, *, learning: Learning, s
     return Losses(total / len(targets_B), {"loss": total.detach(), "rows": torch.tensor(len(targets_B))})
 
 
-def _end_epoch(model: Classifier, learning: Learning, progress: Progress) -> None:
+def _measure(model: Classifier, learning: Learning, progress: Progress, *, epoch: int) -> None:
+    """Note the training loss since the last time and the held-out scores after `epoch`."""
     held_out = {}
     for name, features in learning.dev.items():
         outputs_NC = answers(model, features, pad_id=learning.pad_id, device=learning.machine.device)
@@ -259,7 +261,7 @@ def _end_epoch(model: Classifier, learning: Learning, progress: Progress) -> Non
         held_out[name] = {**scores, "one_label_predicted": collapsed}
     progress.epochs.append(
         {
-            "epoch": len(progress.epochs) + 1,
+            "epoch": epoch,
             "step": progress.step,
             "training_loss": progress.loss / progress.rows,
             "held_out": held_out,

@@ -1,13 +1,13 @@
-"""The demo's text and labelled rows: docstrings of the packages on this machine, as plain files."""
+"""The demo's text and labelled rows: docstrings of Python and of the packages that this tool needs, as plain files."""
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 
 from electra_cli import __version__
@@ -47,7 +47,7 @@ def prepare(folder: Path, *, report: Reporter) -> DemoData:
         ResourceError: the folder cannot be written.
     """
     files = DemoData(folder / "corpus.txt", folder / "train.tsv", folder / "dev.tsv", (), 0)
-    stamp, packages = folder / "packages.json", installed()
+    stamp, packages = folder / "packages.json", {"electra": __version__, **_read_from()}
     try:
         made = json.loads(stamp.read_bytes())
         if made["packages"] == packages:
@@ -59,7 +59,7 @@ def prepare(folder: Path, *, report: Reporter) -> DemoData:
     with report.progress("reading docstrings", total=None, unit="files") as meter:
 
         def counted() -> Iterator[SourceDocstrings]:
-            for source in installed_docstrings():
+            for source in installed_docstrings(packages):
                 meter.advance()
                 yield source
 
@@ -88,12 +88,11 @@ def prepare(folder: Path, *, report: Reporter) -> DemoData:
     return DemoData(files.corpus, files.train, files.dev, tuple(labels), len(dev))
 
 
-def installed() -> list[str]:
-    """Name and version of everything whose docstrings the corpus can hold."""
-    import platform
+def _read_from() -> dict[str, str]:
+    """Name and version of everything whose docstrings the corpus holds."""
+    from electra_cli.data.docstrings import required_distributions
 
-    found = {f"{d.metadata['Name']} {d.version}" for d in distributions()}
-    return sorted(found | {f"python {platform.python_version()}", f"electra {__version__}"})
+    return {"python": platform.python_version(), **dict(sorted(required_distributions("electra-cli").items()))}
 
 
 def _write(path: Path, text: str) -> None:

@@ -55,6 +55,9 @@ class FinetuneSettings(Settings):
     weight_decay: float = setting(0.0, "decoupled weight decay of matrices (paper: 0)", ge=0)
     clip: float = setting(1.0, "largest global norm of the gradient (released code: 1)", gt=0)
     dropout: float = setting(0.1, "dropout of hidden states and attention (paper: 0.1)", ge=0, lt=1)
+    evaluate_every: int = setting(
+        1, "epochs between evaluations on the held-out rows; the last epoch is always evaluated", ge=1
+    )
     max_length: int | None = setting(
         None, "tokens in a row, special tokens included; longer texts are cut; the task's own if not given: 128", ge=8
     )

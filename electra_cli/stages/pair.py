@@ -19,7 +19,6 @@ from electra_cli.data.order import sample_index
 from electra_cli.data.shards import RowBatch, ShardSet
 from electra_cli.model.noise import Noise
 from electra_cli.model.pretraining import Electra, MaskedBatch
-from electra_cli.model.shape import EncoderShape
 from electra_cli.reporting import Reporter, Silent
 from electra_cli.runtime.machine import Machine
 from electra_cli.training.checkpoints import load_weights
@@ -55,12 +54,8 @@ def masking_rule(tokenizer_spec: dict[str, Any], *, fraction: float, shown_as_ma
 
 
 def load_pair(artifact: Artifact, machine: Machine) -> Electra:
-    """The two networks of a checkpoint artifact on `machine`, dropout off."""
-    shapes = artifact.spec["architecture"]
-    model = Electra(
-        EncoderShape.from_dict(shapes["discriminator"]).without_dropout(),
-        EncoderShape.from_dict(shapes["generator"]).without_dropout(),
-    )
+    """The two networks of a checkpoint artifact on `machine`."""
+    model = Electra.from_architecture(artifact.spec["architecture"])
     load_weights(model, artifact)
     return model.to(machine.device)
 

@@ -40,6 +40,9 @@ class GeneratorSettings(Settings):
         0.25, "its width as a share of the discriminator's (paper, section 3.2: 1/4 to 1/2)", gt=0, le=1
     )
     layers: float = setting(1.0, "its depth as a share of the discriminator's", gt=0, le=1)
+    shared_encoder: bool = setting(
+        False, "share the whole encoder with the discriminator, not the embeddings only (paper, 3.2); needs size 1"
+    )
 
 
 class ObjectiveSettings(Settings):

@@ -12,7 +12,7 @@ from electra_cli.artifacts import Artifact, Draft
 from electra_cli.data.shards import ShardSet
 from electra_cli.errors import Interrupted, UsageError
 from electra_cli.model.initialize import initialize
-from electra_cli.model.naming import TIES
+from electra_cli.model.naming import ties
 from electra_cli.model.noise import Noise
 from electra_cli.model.pretraining import Electra
 from electra_cli.model.shape import HEAD_WIDTH, EncoderShape, generator_shape
@@ -49,8 +49,8 @@ def pretrain(source: Artifact, draft: Draft, *, settings: PretrainSettings, repo
         return run.complete(stop)
 
 
-def pair_shapes(settings: PretrainSettings, *, vocab_size: int, length: int) -> tuple[EncoderShape, EncoderShape]:
-    """The discriminator's and the generator's shape.
+def build_pair(settings: PretrainSettings, *, vocab_size: int, length: int) -> Electra:
+    """The two networks, weights not yet drawn.
 
     Raises:
         UsageError: sizes that do not fit each other or the rows.
@@ -75,9 +75,8 @@ def pair_shapes(settings: PretrainSettings, *, vocab_size: int, length: int) -> 
             dropout=model.dropout,
             attention_dropout=model.attention_dropout,
         )
-        return discriminator, generator_shape(
-            discriminator, size=settings.generator.size, layers=settings.generator.layers
-        )
+        generator = generator_shape(discriminator, size=settings.generator.size, layers=settings.generator.layers)
+        return Electra(discriminator, generator, shared_encoder=settings.generator.shared_encoder)
     except ValueError as error:
         raise UsageError(str(error), code="BAD_SETTINGS", where="model", hint="choose sizes that divide") from error
 
@@ -126,7 +125,7 @@ class PretrainRun:
         objective, optimizer = settings.objective, settings.optimizer
         self.micro_batch = optimizer.micro_batch or optimizer.batch_size
         spec = source.spec
-        shapes = pair_shapes(settings, vocab_size=spec["vocab_size"], length=spec["length"])
+        self.model = build_pair(settings, vocab_size=spec["vocab_size"], length=spec["length"])
         self.weights = Weights(objective.generator_weight, objective.discriminator_weight, objective.temperature)
         rule = masking_rule(
             spec["special_ids"], fraction=objective.mask_fraction, shown_as_mask=objective.shown_as_mask
@@ -135,7 +134,6 @@ class PretrainRun:
         self.held_out: MaskedRows | None = None
         if spec["splits"].get("val", {}).get("rows", 0):
             self.held_out = MaskedRows(ShardSet(source, "val"), rule=rule, seed=HELD_OUT_SEED, machine=self.machine)
-        self.model = Electra(*shapes)
         initialize(self.model, seed=settings.seed, scheme=settings.model.start)
         self.model.to(self.machine.device)
         self.optimizer = build_optimizer(
@@ -146,12 +144,12 @@ class PretrainRun:
         )
         self.checkpoints = Checkpoints(draft.path, draft.recipe, keep=settings.checkpoints.keep)
         self.spec: dict[str, Any] = {
-            "architecture": {"discriminator": shapes[0].to_dict(), "generator": shapes[1].to_dict()},
+            "architecture": self.model.architecture(),
             "objective": objective.model_dump(),
             "tokenizer": spec["tokenizer"],
             "special_ids": spec["special_ids"],
             "length": spec["length"],
-            "ties": TIES,
+            "ties": ties(self.model),
             "start": settings.model.start,
         }
         self.progress = Progress()

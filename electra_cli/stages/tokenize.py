@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from electra_cli.artifacts import Draft, InputRef, Recipe, check_output, claim, content_of_files
 from electra_cli.config import Settings, execution, setting, shaping, table
 from electra_cli.data.sources import CorpusSettings, Source, gathered
 from electra_cli.reporting import Reporter
 from electra_cli.stages.outcome import Outcome
+
+if TYPE_CHECKING:
+    from electra_cli.data.corpus import Tally
 
 STAGE = "tokenize"
 STAGE_VERSION = 1
@@ -135,13 +138,7 @@ def _build(sources: Sequence[Source], draft: Draft, settings: TokenizeSettings, 
         "alphabet": vocabulary.alphabet,
     }
     provenance: dict[str, Any] = {
-        "corpus": {
-            "files": len(sources),
-            "documents": tally.documents,
-            "lines": tally.lines,
-            "characters": tally.characters,
-            "dropped": dict(sorted(tally.dropped.items())),
-        },
+        "corpus": _counts(tally, files=len(sources)),
         "words": sum(words.values()),
         "distinct_words": len(words),
         "alphabet_coverage": vocabulary.coverage,
@@ -150,6 +147,17 @@ def _build(sources: Sequence[Source], draft: Draft, settings: TokenizeSettings, 
     artifact = draft.publish(spec=spec, provenance=provenance)
     summary = {**_summary(spec), "documents": tally.documents, "unknown_words": vocabulary.unknown_words}
     return Outcome(artifact, "resumed" if draft.resumed else "built", summary)
+
+
+def _counts(tally: Tally, *, files: int) -> dict[str, Any]:
+    """What was read, for the manifest."""
+    return {
+        "files": files,
+        "documents": tally.documents,
+        "lines": tally.lines,
+        "characters": tally.characters,
+        "dropped": dict(sorted(tally.dropped.items())),
+    }
 
 
 def _summary(spec: dict[str, Any]) -> dict[str, Any]:

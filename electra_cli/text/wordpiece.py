@@ -80,15 +80,7 @@ def train(
     usable = {word: count for word, count in usable.items() if allowed.issuperset(word)}
     continuations = sorted({PREFIX + letter for word in usable for letter in word[1:]})
     leading = _leading(unused)
-    smallest = len(leading) + len(letters) + len(continuations)
-    if vocab_size < smallest:
-        raise UsageError(
-            f"vocab_size {vocab_size} is too small for this text: {len(leading)} special tokens and an alphabet of "
-            f"{len(letters)} characters ({len(continuations)} of them inside words too) need {smallest}",
-            code="VOCAB_TOO_SMALL",
-            where="vocab_size",
-            hint=f"choose vocab_size from {smallest} to 1000000, or a lower limit_alphabet",
-        )
+    _check_room(vocab_size, leading, letters, continuations)
     scale = -(-sum(usable.values()) // occurrences)
     merged = _merges(
         {word: (count + scale // 2) // scale for word, count in usable.items()},
@@ -104,6 +96,19 @@ def train(
         coverage=covered,
         unknown_words=1 - sum(usable.values()) / total,
     )
+
+
+def _check_room(vocab_size: int, leading: list[str], letters: list[str], continuations: list[str]) -> None:
+    """Refuse a vocabulary that does not hold what it must hold before any merge."""
+    smallest = len(leading) + len(letters) + len(continuations)
+    if vocab_size < smallest:
+        raise UsageError(
+            f"vocab_size {vocab_size} is too small for this text: {len(leading)} special tokens and an alphabet of "
+            f"{len(letters)} characters ({len(continuations)} of them inside words too) need {smallest}",
+            code="VOCAB_TOO_SMALL",
+            where="vocab_size",
+            hint=f"choose vocab_size from {smallest} to 1000000, or a lower limit_alphabet",
+        )
 
 
 def _leading(unused: int) -> list[str]:

@@ -117,7 +117,7 @@ def test_empty_corpus(refused, copy: Path, text: bytes, stage: str) -> None:
 
 @pytest.mark.parametrize("stage", ["tokenize", "shard"])
 def test_invalid_utf8(refused, copy: Path, stage: str) -> None:
-    (copy / "bad.txt").write_bytes("fine\nalso fine, ".encode() + b"caf\xe9 au lait\n")
+    (copy / "bad.txt").write_bytes(b"fine\nalso fine, " + b"caf\xe9 au lait\n")
     more = ("--tokenizer", copy / "tokenizer") if stage == "shard" else ()
     error = refused(stage, copy / "bad.txt", *more, "--out", copy / "out", code=3, name="NOT_UTF8")
     assert "bad.txt:2" in str(error["where"]) + str(error["message"])

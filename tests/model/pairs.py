@@ -13,10 +13,10 @@ PAD, UNK, CLS, SEP, MASK = range(5)
 VOCABULARY = 61
 
 
-def small_pair(*, embedding: int = 12, hidden: int = 16) -> Electra:
+def small_pair(*, embedding: int = 12, hidden: int = 16, shared: bool = False) -> Electra:
     """A pair small enough to differentiate by hand, weights far from zero so that every path carries signal."""
     shape = EncoderShape(VOCABULARY, embedding, hidden, 2, 2, 32, positions=24, dropout=0.0, attention_dropout=0.0)
-    model = Electra(shape, generator_shape(shape, size=0.5))
+    model = Electra(shape, generator_shape(shape, size=1.0 if shared else 0.5), shared_encoder=shared)
     initialize(model, seed=3)
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():

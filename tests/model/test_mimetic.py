@@ -30,14 +30,14 @@ def test_attention_starts_at_equal_tokens(width: int, heads: int) -> None:
     h = encoder.embeddings(ids, torch.zeros_like(ids))
     q, k, _ = encoder.layers[0].qkv(h).view(48, 3, heads, width // heads).permute(1, 2, 0, 3)
     scores = q @ k.transpose(-1, -2)
-    for head in range(heads):
+    for head in range(max(1, heads // 2)):  # the others keep the paper's start
         assert scores[head, 5].argmax() == 5 and scores[head, 5, 12:].argmax() == 30 - 12
         near, far = scores[head].diagonal(1).mean(), scores[head].diagonal(15).mean()
         assert near > far
 
 
 def test_only_positions_and_the_lowest_queries_and_keys_differ_from_the_papers_start() -> None:
-    shape = EncoderShape(50, 32, 64, 3, 1, 128, positions=16)
+    shape = EncoderShape(50, 32, 64, 3, 2, 128, positions=16)
     paper, mimetic = Encoder(shape), Encoder(shape)
     initialize(paper, seed=1)
     initialize(mimetic, seed=1, scheme="mimetic")
@@ -47,5 +47,7 @@ def test_only_positions_and_the_lowest_queries_and_keys_differ_from_the_papers_s
         "layers.0.qkv.weight",
         "layers.1.qkv.weight",
     }
-    changed = mimetic.layers[0].qkv.weight != paper.layers[0].qkv.weight
-    assert changed[:128].all() and not changed[128:].any(), "values keep the paper's draw"
+    query, key, value = (mimetic.layers[0].qkv.weight != paper.layers[0].qkv.weight).chunk(3)
+    for changed in (query, key):
+        assert changed[:32].all() and not changed[32:].any(), "the second head keeps the paper's draw"
+    assert not value.any()

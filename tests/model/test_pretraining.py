@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from electra_cli.model.naming import TIES, from_public, to_public
+from electra_cli.model.naming import from_public, rename, ties, to_public
 from electra_cli.model.pretraining import Electra, fill
 from electra_cli.model.shape import EncoderShape, generator_shape
 from tests.model.pairs import MASK, PAD, VOCABULARY, masked, small_pair
@@ -24,7 +24,7 @@ def public_pair(model: Electra):  # type: ignore[no-untyped-def]
     transformers = pytest.importorskip("transformers")
     made = []
     tensors = to_public(model)
-    tensors |= {name: tensors[source] for name, source in TIES.items()}
+    tensors |= {name: tensors[source] for name, source in ties(model).items()}
     for which, kind in (("generator", "ElectraForMaskedLM"), ("discriminator", "ElectraForPreTraining")):
         shape = getattr(model, which).shape
         config = transformers.ElectraConfig(
@@ -44,7 +44,10 @@ def public_pair(model: Electra):  # type: ignore[no-untyped-def]
         assert not unexpected and all("position_ids" in name for name in missing)
         made.append(public.train())
     generator, discriminator = made
-    discriminator.electra.embeddings = generator.electra.embeddings
+    if model.shared_encoder:
+        discriminator.electra = generator.electra
+    else:
+        discriminator.electra.embeddings = generator.electra.embeddings
     return generator, discriminator
 
 
@@ -54,9 +57,9 @@ def inputs(ids: torch.Tensor, batch) -> dict[str, torch.Tensor]:  # type: ignore
     return {"input_ids": ids, "attention_mask": attention, "token_type_ids": (columns >= batch.first_B[:, None]).long()}
 
 
-@pytest.mark.parametrize(("embedding", "hidden"), [(12, 16), (16, 16)])
-def test_joint_loss_and_every_gradient_equal_the_public_modules(embedding: int, hidden: int) -> None:
-    model = small_pair(embedding=embedding, hidden=hidden)
+@pytest.mark.parametrize(("embedding", "hidden", "shared"), [(12, 16, False), (16, 16, False), (12, 16, True)])
+def test_joint_loss_and_every_gradient_equal_the_public_modules(embedding: int, hidden: int, shared: bool) -> None:
+    model = small_pair(embedding=embedding, hidden=hidden, shared=shared)
     batch = masked([20, 20, 13, 9], width=20)
     output = model(batch)
     masked_count, tokens = batch.used_BP.sum(), batch.tokens
@@ -80,14 +83,12 @@ def test_joint_loss_and_every_gradient_equal_the_public_modules(embedding: int, 
     gradients = {}
     for which, module in (("discriminator", discriminator), ("generator", generator)):
         gradients |= {f"{which}.{name}": p.grad for name, p in module.named_parameters()}
-    for tied, source in TIES.items():  # the tied output matrix is the embedding itself
+    for tied, source in ties(model).items():  # one tensor there too, under two names
         gradients.pop(tied, None)
         assert gradients[source] is not None
     expected = dict(model.named_parameters())
     names = {id(p): name for name, p in expected.items()}
     assert len(names) == len(expected), "a shared tensor must be one tensor"
-    from electra_cli.model.naming import rename
-
     found = rename({name: p.grad for name, p in expected.items()})
     assert found.keys() == gradients.keys()
     for name, gradient in found.items():
@@ -180,19 +181,30 @@ def test_parameter_counts_are_the_published_ones(
     counts = dict.fromkeys(("discriminator", "generator"), 0)
     for name, tensor in public.items():
         counts[name.split(".")[0]] += tensor.numel()
-    shared = sum(public[source].numel() for source in set(TIES.values()))
+    shared = sum(public[source].numel() for source in set(ties(model).values()))
     assert counts["discriminator"] == discriminator
     assert counts["generator"] + shared == generator
 
 
-def test_public_names_round_trip(pair: Electra) -> None:
-    other = small_pair()
+@pytest.mark.parametrize("shared", [False, True])
+def test_public_names_round_trip(shared: bool) -> None:
+    pair, other = small_pair(shared=shared), small_pair(shared=shared)
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.zero_()
     from_public(other, to_public(pair))
     for (name, ours), (_, theirs) in zip(pair.named_parameters(), other.named_parameters(), strict=True):
         assert torch.equal(ours, theirs), name
+
+
+def test_a_shared_encoder_is_one_encoder_and_needs_equal_sizes() -> None:
+    model = small_pair(shared=True)
+    assert model.generator is model.discriminator
+    assert not any(name.startswith("generator.electra") for name in to_public(model))
+    assert Electra.from_architecture(model.architecture()).generator.shape == model.discriminator.shape
+    shape = model.discriminator.shape
+    with pytest.raises(ValueError, match=r"generator\.size"):
+        Electra(shape, generator_shape(shape, size=0.5), shared_encoder=True)
 
 
 def test_first_loss_is_that_of_guessing() -> None:

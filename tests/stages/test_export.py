@@ -19,7 +19,7 @@ from electra_cli.errors import ArtifactError, UsageError
 from electra_cli.exporting.parity import Question, sample_texts
 from electra_cli.exporting.source import read_source
 from electra_cli.model.classifier import Classifier
-from electra_cli.model.naming import TIES, to_public
+from electra_cli.model.naming import ties, to_public
 from electra_cli.model.pretraining import Electra
 from electra_cli.model.shape import EncoderShape, generator_shape
 from electra_cli.reporting import Silent
@@ -82,7 +82,7 @@ def make_checkpoint(out: Path, *, narrow: bool = True, lowercase: bool = True, s
         "architecture": {"discriminator": shape.to_dict(), "generator": generator.to_dict()},
         "tokenizer": "sha256:" + "0" * 64,
         "step": 7,
-        "ties": TIES,
+        "ties": ties(model),
     }
     files = {"model.safetensors": save(to_public(model), {"format": "pt"})}
     files |= {f"tokenizer/{name}": data for name, data in tokenizer.files().items()}
