@@ -16,8 +16,7 @@ import typer
 from electra_cli.cli.options import Json, Quiet
 from electra_cli.cli.ui import Ui, command_line, say, session
 
-LENGTH, VOCABULARY, SEEDS = 64, 4096, 3
-EPOCHS = 20  # over the few labelled rows
+VOCABULARY, SEEDS, EPOCHS = 4096, 3, 12
 
 
 def demo(
@@ -46,13 +45,12 @@ def demo(
         )
         runner = Runner(ui, quiet=quiet or json)
         tokenizer = runner("tokenize", data.corpus, "--vocab-size", VOCABULARY, "--out", out / "tokenizer")
-        shards = runner(
-            *("shard", data.corpus, "--tokenizer", tokenizer, "--length", LENGTH),
-            *("--val-fraction", 0.03, "--out", out / "shards"),
-        )
+        rows = ("--length", 128, "--val-fraction", 0.03)
+        shards = runner("shard", data.corpus, "--tokenizer", tokenizer, *rows, "--out", out / "shards")
         stop = ("--steps", steps) if steps is not None else ()
         pretrained = runner("pretrain", shards, "--preset", "tiny", *stop, "--out", out / "pretrained")
-        task = (data.train, "--dev", data.dev, "--seeds", SEEDS, "--epochs", EPOCHS)
+        learning = ("--set", "learning_rate=5e-4", "--set", "max_length=64", "--set", f"evaluate_every={EPOCHS}")
+        task = (data.train, "--dev", data.dev, "--seeds", SEEDS, "--epochs", EPOCHS, *learning)
         classifier = runner("finetune", "classify", pretrained, *task, "--out", out / "classifier")
         baseline = runner("finetune", "classify", pretrained, *task, "--from-scratch", "--out", out / "from-scratch")
         export = runner("export", classifier, "--to", "hf", "--out", out / "hf")

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from multiprocessing import get_context
 from pathlib import Path
 
 LABELLED_SHARE = 0.1  # of the files
@@ -60,15 +61,19 @@ def required_distributions(name: str) -> dict[str, str]:
 def installed_docstrings(distributions: Collection[str]) -> Iterator[SourceDocstrings]:
     """Yield the docstrings of the standard library and of the packages of `distributions`, in a fixed order."""
     standard = Path(sysconfig.get_path("stdlib"))
-    for path in _sources(standard, skip=("site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3")):
-        yield from _read(path, "python")
+    not_python = ("site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3")
+    files = [(path, "python") for path in _sources(standard, skip=not_python)]
     installed = Path(sysconfig.get_path("purelib"))
     wanted = set(distributions)
     for package, owners in sorted(metadata.packages_distributions().items()):
         if wanted.isdisjoint(map(_canonical, owners)) or not (installed / package / "__init__.py").exists():
             continue
-        for path in _sources(installed / package, skip=("test", "tests", "testing", "_vendor", "vendor")):
-            yield from _read(path, package)
+        not_own = ("test", "tests", "testing", "_vendor", "vendor")
+        files += [(path, package) for path in _sources(installed / package, skip=not_own)]
+    with get_context("spawn").Pool() as pool:
+        for found in pool.imap(_read, files, chunksize=32):
+            if found is not None:
+                yield found
 
 
 def _canonical(name: str) -> str:
@@ -81,21 +86,22 @@ def _sources(folder: Path, *, skip: Iterable[str]) -> list[Path]:
     return sorted(p for p in found if not unwanted.intersection(p.relative_to(folder).parts))
 
 
-def _read(path: Path, package: str) -> Iterator[SourceDocstrings]:
+def _read(file: tuple[Path, str]) -> SourceDocstrings | None:
+    """The docstrings of one source file; None where there are none or Python does not parse it."""
+    path, package = file
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old sources with odd escapes
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError, RecursionError):
-        return
+        return None
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             paragraphs = tuple(_paragraphs(ast.get_docstring(node) or ""))
             if paragraphs:
                 found.append(paragraphs)
-    if found:
-        yield SourceDocstrings(package, tuple(found))
+    return SourceDocstrings(package, tuple(found)) if found else None
 
 
 def _paragraphs(docstring: str) -> Iterator[str]:

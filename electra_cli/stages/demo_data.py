@@ -15,9 +15,10 @@ from electra_cli.artifacts.storage import storage_errors
 from electra_cli.errors import DataError
 from electra_cli.reporting import Reporter
 
-PACKAGES = 8  # labels of the task: the packages with the most docstrings
-TRAIN_PER_LABEL = 24  # few labels show best what pretraining gives
-LONGEST_TEXT = 400  # characters of a labelled text
+PACKAGES = 5  # labels of the task: the packages with the most docstrings
+TRAIN_PER_LABEL = 100  # few labels show best what pretraining gives
+DEV_PER_LABEL = 100  # at most
+LONGEST_TEXT = 250  # characters of a labelled text: about 60 tokens
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def prepare(folder: Path, *, report: Reporter) -> DemoData:
     for text, package in data.labelled:
         by_package.setdefault(package, []).append(text[:LONGEST_TEXT])
     labels = sorted(sorted(by_package, key=lambda name: (-len(by_package[name]), name))[:PACKAGES])
-    if len(labels) < 2 or min(len(by_package[name]) for name in labels) < TRAIN_PER_LABEL + 8:
+    if len(labels) < 2 or min(len(by_package[name]) for name in labels) < TRAIN_PER_LABEL + 20:
         raise DataError(
             "the installed packages have too few docstrings for the demo's task",
             code="TOO_FEW_DOCSTRINGS",
@@ -79,7 +80,7 @@ def prepare(folder: Path, *, report: Reporter) -> DemoData:
         texts = by_package[label]
         random.Random(f"demo {label}").shuffle(texts)
         train += [(text, label) for text in texts[:TRAIN_PER_LABEL]]
-        dev += [(text, label) for text in texts[TRAIN_PER_LABEL:]]
+        dev += [(text, label) for text in texts[TRAIN_PER_LABEL : TRAIN_PER_LABEL + DEV_PER_LABEL]]
     random.Random("demo").shuffle(train)
     _write(files.corpus, "\n\n".join("\n".join(paragraphs) for paragraphs in data.documents) + "\n")
     for path, rows in ((files.train, train), (files.dev, dev)):
