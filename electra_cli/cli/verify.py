@@ -24,14 +24,14 @@ def verify(
 ) -> None:
     """Check every file of an artifact against its hash.
 
-    All versions of a line and the checkpoints inside a run are included. Exit code 4 if anything is damaged; files that
-    the manifest does not list are a warning.
+    Of shards every row is checked too. All versions of a line and the checkpoints inside a run are included. Exit code
+    4 if anything is damaged; files that the manifest does not list are a warning.
     """
     with session("verify", json=json, quiet=quiet) as ui:
-        from electra_cli.artifacts import verify as check
+        from electra_cli.stages import verify as stage
 
         results = []
-        for result in check(where, deep=not fast, report=ui):
+        for result in stage.run(where, fast=fast, report=ui):
             results.append(result)
             for warning in result.warnings:
                 ui.warn(warning)
