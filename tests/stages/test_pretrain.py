@@ -212,13 +212,13 @@ def test_settings_that_do_not_fit_are_refused(
 
 @pytest.mark.slow
 def test_it_learns_the_toy_language(shards: Path, tmp_path: Path) -> None:
-    """Each word has three followers of fifteen: both networks leave what guessing gives (losses 4.1 and 0.69)."""
+    """Both networks leave what guessing gives: ln 60 = 4.1 for the generator, an AUC of 0.5 for the discriminator."""
     fast = {"optimizer.steps": 200, "optimizer.batch_size": 32, "optimizer.micro_batch": 32, "optimizer.beta2": 0.98}
     still = {"model.dropout": 0.0, "model.attention_dropout": 0.0, "model.start": "mimetic"}
     often = {"evaluation.every": 200, "evaluation.rows": 64, "checkpoints.every": 200, "log_every": 50}
     settings = small_settings(**fast, **still, **often, **{"optimizer.learning_rate": 3e-3})
     held_out = pretrain.run(shards, tmp_path / "out", settings=settings).artifact.spec["held_out"]
-    assert held_out["generator_loss"] < 2.9
+    assert held_out["generator_loss"] < 3.2
     assert held_out["discriminator_auc"] > 0.55
 
 
