@@ -78,12 +78,13 @@ def main() -> int:
         folder = Path(name)
         tokenizer = str(folder / "tokenize-undisturbed")
         shards = str(folder / "shard-undisturbed")
-        unit = "unit_bytes=500000"  # several units, so that there is something to continue
+        # several units, so that there is something to continue
+        rows = ["--length", "64", "--val-fraction", "0.1", "--set", "unit_bytes=500000"]
         often = [f"--set={pair}" for pair in ("log_every=10", "checkpoints.every=20", "evaluation.every=40")]
         often += ["--set=evaluation.rows=64", "--set=optimizer.warmup_steps=20"]
         stages = {
             "tokenize": ["tokenize", *given.texts, "--vocab-size", "4096"],
-            "shard": ["shard", *given.texts, "--tokenizer", tokenizer, "--length", "64", "--set", unit],
+            "shard": ["shard", *given.texts, "--tokenizer", tokenizer, *rows],
             "pretrain": ["pretrain", shards, "--preset", "tiny", "--steps", "120", *often],
         }
         return 0 if all([sweep(*stage, folder, moments=given.moments, dice=dice) for stage in stages.items()]) else 1
