@@ -64,8 +64,10 @@ def randomized(model: torch.nn.Module, seed: int) -> torch.nn.Module:
     return model
 
 
-def make_checkpoint(out: Path, *, narrow: bool = True, lowercase: bool = True, strip: bool | None = None) -> Artifact:
-    """A small checkpoint with random weights; `narrow` says whether its embeddings need a projection."""
+def make_checkpoint(
+    out: Path, *, narrow: bool = True, shared: bool = False, lowercase: bool = True, strip: bool | None = None
+) -> Artifact:
+    """A small checkpoint with random weights; `narrow` embeddings need a projection, a `shared` encoder is both's."""
     tokenizer = Tokenizer.from_vocab(vocabulary(), lowercase=lowercase, strip_accents=strip)
     shape = EncoderShape(
         vocab_size=tokenizer.vocab_size,
@@ -76,10 +78,10 @@ def make_checkpoint(out: Path, *, narrow: bool = True, lowercase: bool = True, s
         feed_forward=48,
         positions=48,
     )
-    generator = generator_shape(shape, size=0.5)
-    model = randomized(Electra(shape, generator), 5)
+    generator = generator_shape(shape, size=1.0 if shared else 0.5)
+    model = randomized(Electra(shape, generator, shared_encoder=shared), 5)
     spec = {
-        "architecture": {"discriminator": shape.to_dict(), "generator": generator.to_dict()},
+        "architecture": model.architecture(),
         "tokenizer": "sha256:" + "0" * 64,
         "step": 7,
         "ties": ties(model),
@@ -150,6 +152,7 @@ CHECKPOINTS = {
     "wide discriminator": ("discriminator", False, True, False),
     "generator": ("generator", True, False, True),
     "wide generator": ("generator", False, False, False),
+    "shared generator": ("generator", True, True, False),
 }
 LABELS = ("no", "yes", *(f"label {index}" for index in range(2, 48)))  # as many as tokens in a row, see below
 
@@ -164,7 +167,9 @@ def exported(tmp_path_factory) -> Callable[[str], Exported]:
             folder = tmp_path_factory.mktemp("exported")
             if name in CHECKPOINTS:
                 part, narrow, lowercase, strip = CHECKPOINTS[name]
-                artifact = make_checkpoint(folder / "checkpoint", narrow=narrow, lowercase=lowercase, strip=strip)
+                casing = {"lowercase": lowercase, "strip": strip}
+                shared = name.startswith("shared")
+                artifact = make_checkpoint(folder / "checkpoint", narrow=narrow, shared=shared, **casing)
                 settings = ExportSettings(part=part, license="apache-2.0")
             else:
                 part, settings = "classifier", ExportSettings()
