@@ -49,7 +49,7 @@ def demo(
         shards = runner("shard", data.corpus, "--tokenizer", tokenizer, *rows, "--out", out / "shards")
         stop = ("--steps", steps) if steps is not None else ()
         pretrained = runner("pretrain", shards, "--preset", "tiny", *stop, "--out", out / "pretrained")
-        learning = ("--set", "learning_rate=5e-4", "--set", "max_length=64", "--set", f"evaluate_every={EPOCHS}")
+        learning = ("--set", "learning_rate=5e-4", "--set", "max_length=96", "--set", f"evaluate_every={EPOCHS}")
         task = (data.train, "--dev", data.dev, "--seeds", SEEDS, "--epochs", EPOCHS, *learning)
         classifier = runner("finetune", "classify", pretrained, *task, "--out", out / "classifier")
         baseline = runner("finetune", "classify", pretrained, *task, "--from-scratch", "--out", out / "from-scratch")
