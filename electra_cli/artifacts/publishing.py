@@ -174,7 +174,7 @@ def _stage(out: Path, recipe: Recipe, report: Reporter) -> Draft:
         if resumable is None and found == recipe.recipe_id:
             resumable = leftover
             continue
-        if found is not None:
+        if found is not None and any(path.name != RECIPE for path in leftover.iterdir()):  # else it was refused at once
             report.note(f"{leftover} is left from an interrupted run with other settings or inputs; it is removed")
         _remove(leftover)
     final = _next(out)
@@ -199,6 +199,9 @@ def _grow(out: Path, recipe: Recipe, report: Reporter) -> Draft:
             continue
         if _recipe_in(version) == recipe.recipe_id:
             return Draft(version, version, recipe, resumed=True)
+        if not any(version.glob(f"*/*/{MANIFEST}")):  # it ended before its first checkpoint: there is nothing to keep
+            _remove(version)
+            continue
         report.note(f"{version} is an interrupted run with other settings or inputs; it stays as it is")
     final = _next(out)
     staging = out / f".{final.name}.partial"

@@ -251,8 +251,8 @@ def test_a_growing_run_is_visible_while_it_grows_and_complete_with_its_manifest(
 
 def test_an_interrupted_run_of_another_recipe_is_left_alone(tmp_path):
     out = tmp_path / "run"
-    with claim(out, RUN, report=Silent(), growing=True):
-        pass
+    with claim(out, RUN, report=Silent(), growing=True) as found:
+        publish_inside(found.draft.path / "checkpoints", "step-1", RUN, lambda draft: {})
     heard = Heard()
     other = Recipe("checkpoint", "train", 1, {"steps": 4}, ())
     with claim(out, other, report=heard, growing=True) as found:
@@ -261,6 +261,18 @@ def test_an_interrupted_run_of_another_recipe_is_left_alone(tmp_path):
     assert (out / "v1" / "run.json").exists() and len(heard.notes) == 1
     with claim(out, RUN, report=heard, growing=True) as found:
         assert found.draft.path == out / "v1" and found.draft.resumed
+
+
+def test_an_interrupted_run_without_a_checkpoint_gives_its_number_to_the_next(tmp_path):
+    out = tmp_path / "run"
+    with claim(out, RUN, report=Silent(), growing=True) as found:
+        (found.draft.path / "metrics.jsonl").write_text("{}\n")
+    heard = Heard()
+    other = Recipe("checkpoint", "train", 1, {"steps": 4}, ())
+    with claim(out, other, report=heard, growing=True) as found:
+        assert found.draft.path == out / "v1" and not found.draft.resumed
+        assert names(out / "v1") == ["run.json"]
+    assert not heard.notes
 
 
 def test_a_nested_artifact_of_the_same_name_is_replaced(tmp_path):

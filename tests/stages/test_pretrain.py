@@ -226,3 +226,11 @@ def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(data)
+
+
+def test_a_refused_run_leaves_no_version_behind(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        pretrain.run(shards, tmp_path / "out", settings=small_settings(**{"model.heads": 5}))
+    with pytest.raises(PowerCut):
+        pretrain.run(shards, tmp_path / "out", settings=small_settings(seed=3), report=At(1, cut))
+    assert pretrain.run(shards, tmp_path / "out", settings=small_settings(seed=4)).artifact.path.name == "v1"
