@@ -16,7 +16,7 @@ import typer
 from electra_cli.cli.options import Json, Quiet
 from electra_cli.cli.ui import Ui, command_line, say, session
 
-VOCABULARY, SEEDS, EPOCHS = 4096, 3, 12
+VOCABULARY, EPOCHS = 4096, 12
 
 
 def demo(
@@ -26,6 +26,7 @@ def demo(
     steps: Annotated[
         int | None, typer.Option(help="Pretraining steps; by default the tiny preset's.", show_default=False)
     ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Finetuning runs in each row of the table.")] = 3,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -50,7 +51,7 @@ def demo(
         stop = ("--steps", steps) if steps is not None else ()
         pretrained = runner("pretrain", shards, "--preset", "tiny", *stop, "--out", out / "pretrained")
         learning = ("--set", "learning_rate=5e-4", "--set", "max_length=96", "--set", f"evaluate_every={EPOCHS}")
-        task = (data.train, "--dev", data.dev, "--seeds", SEEDS, "--epochs", EPOCHS, *learning)
+        task = (data.train, "--dev", data.dev, "--seeds", seeds, "--epochs", EPOCHS, *learning)
         classifier = runner("finetune", "classify", pretrained, *task, "--out", out / "classifier")
         baseline = runner("finetune", "classify", pretrained, *task, "--from-scratch", "--out", out / "from-scratch")
         export = runner("export", classifier, "--to", "hf", "--out", out / "hf")
