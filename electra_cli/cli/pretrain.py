@@ -32,9 +32,10 @@ def pretrain(
     with session("pretrain", json=json, quiet=quiet) as ui:
         from electra_cli.config import resolve
         from electra_cli.stages import pretrain as stage
+        from electra_cli.stages.pretrain_settings import PretrainSettings
 
         flags = {"optimizer.steps": steps, "optimizer.batch_size": batch_size, "seed": seed, "device": device}
-        resolved = resolve(stage.PretrainSettings, preset=preset, file=config, sets=sets or (), flags=flags)
+        resolved = resolve(PretrainSettings, preset=preset, file=config, sets=sets or (), flags=flags)
         if print_config:
             ui.print_config(resolved)
             return

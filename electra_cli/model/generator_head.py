@@ -31,12 +31,14 @@ class GeneratorOutput:
         loss: sum over rows of weight * cross-entropy, a scalar with a gradient.
         nll_P: cross-entropy of each row, float32, without a gradient.
         sample_P: an id drawn from each row's distribution.
+        sample_nll_P: -log of the sample's probability (temperature and `disallow_correct` left out), float32.
         best_P: each row's most probable id.
     """
 
     loss: Tensor
     nll_P: Tensor
     sample_P: Tensor
+    sample_nll_P: Tensor
     best_P: Tensor
 
 
@@ -49,6 +51,7 @@ def generator_output(
     weight_P: Tensor,
     uniform_P: Tensor,
     temperature: float = 1.0,
+    disallow_correct: bool = False,
 ) -> GeneratorOutput:
     """Score, differentiate and sample the softmax over the vocabulary.
 
@@ -60,9 +63,10 @@ def generator_output(
         weight_P: each row's weight in the loss (float32); 0 for slots that are not used.
         uniform_P: one uniform number a row (float64) for the sample.
         temperature: divides the logits before sampling, not in the loss.
+        disallow_correct: never sample the original id (released code's setting of that name, electra.md 2.7).
     """
-    loss, nll_P, sample_P, best_P = _Fused.apply(h_PE, word_VE, bias_V, target_P, weight_P, uniform_P, temperature)  # type: ignore[no-untyped-call]
-    return GeneratorOutput(loss, nll_P, sample_P, best_P)
+    outputs = _Fused.apply(h_PE, word_VE, bias_V, target_P, weight_P, uniform_P, temperature, disallow_correct)  # type: ignore[no-untyped-call]
+    return GeneratorOutput(*outputs)
 
 
 class _Fused(torch.autograd.Function):
@@ -78,7 +82,8 @@ class _Fused(torch.autograd.Function):
         weight_P: Tensor,
         uniform_P: Tensor,
         temperature: float,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        disallow_correct: bool,
+    ) -> tuple[Tensor, ...]:
         """See `generator_output`."""
         wanted = any(ctx.needs_input_grad[:3])
         word = word_VE.to(h_PE.dtype)
@@ -86,6 +91,7 @@ class _Fused(torch.autograd.Function):
         grad_word = torch.zeros_like(word_VE) if wanted else None
         grad_bias = torch.zeros_like(bias_V) if wanted else None
         nll_P = torch.empty(len(target_P), dtype=torch.float32, device=h_PE.device)
+        sample_nll_P = torch.empty_like(nll_P)
         sample_P, best_P = torch.empty_like(target_P), torch.empty_like(target_P)
         for start in range(0, len(target_P), CHUNK):
             rows = slice(start, start + CHUNK)
@@ -97,7 +103,10 @@ class _Fused(torch.autograd.Function):
             total = weights.sum(-1)
             nll_P[rows] = total.log() + top - target_logit
             hot = weights if temperature == 1.0 else ((logits - top[:, None]) / temperature).exp_()
+            if disallow_correct:
+                hot = hot.scatter(-1, target, 0.0)
             sample_P[rows] = sample_ids(hot, uniform_P[rows])
+            sample_nll_P[rows] = total.log() + top - logits.gather(-1, sample_P[rows, None])[:, 0]
             if grad_h is None or grad_word is None or grad_bias is None:
                 continue
             weight = weight_P[rows, None]
@@ -108,12 +117,12 @@ class _Fused(torch.autograd.Function):
             grad_h[rows] = grad @ word
             grad_word += grad.T @ h_PE[rows]
         ctx.save_for_backward(grad_h, grad_word, grad_bias)
-        ctx.mark_non_differentiable(nll_P, sample_P, best_P)
-        return (nll_P * weight_P).sum(), nll_P, sample_P, best_P
+        ctx.mark_non_differentiable(nll_P, sample_P, sample_nll_P, best_P)
+        return (nll_P * weight_P).sum(), nll_P, sample_P, sample_nll_P, best_P
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         """Scale what the forward pass computed."""
         grad_h, grad_word, grad_bias = ctx.saved_tensors
-        return grad_h * grad_loss.to(grad_h.dtype), grad_word * grad_loss, grad_bias * grad_loss, None, None, None, None
+        return grad_h * grad_loss.to(grad_h.dtype), grad_word * grad_loss, grad_bias * grad_loss, *[None] * 5

@@ -70,3 +70,17 @@ def test_temperature_sharpens_samples_and_leaves_the_loss_alone() -> None:
     assert torch.equal(warm.loss, cold.loss)
     best = int(F.linear(h, word, bias).argmax())
     assert (cold.sample_P == best).double().mean() > 0.99 > (warm.sample_P == best).double().mean()
+
+
+def test_a_correct_sample_can_be_forbidden_and_samples_know_their_probability() -> None:
+    h, word, bias = (tensor.detach() for tensor in draw(64, 4, 5, seed=3))
+    target = torch.arange(64) % 5
+    uniform = torch.rand(64, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+    fields = {"target_P": target, "weight_P": torch.ones(64), "uniform_P": uniform}
+    free = generator_output(h, word, bias, **fields)
+    forbidden = generator_output(h, word, bias, disallow_correct=True, **fields)
+    assert (free.sample_P == target).any() and not (forbidden.sample_P == target).any()
+    assert torch.equal(free.nll_P, forbidden.nll_P)
+    for output in (free, forbidden):
+        expected = F.cross_entropy(F.linear(h, word, bias), output.sample_P, reduction="none")
+        torch.testing.assert_close(output.sample_nll_P, expected)

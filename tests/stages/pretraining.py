@@ -8,7 +8,7 @@ from pathlib import Path
 from electra_cli.config import resolve
 from electra_cli.reporting import Silent
 from electra_cli.stages import shard, tokenize
-from electra_cli.stages.pretrain import PretrainSettings
+from electra_cli.stages.pretrain_settings import PretrainSettings
 from tests.toys import FILLERS
 
 
