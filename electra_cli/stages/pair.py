@@ -154,7 +154,7 @@ def measure(
             counted_BL = counted_BL.to(rows.machine.device)
             meter.add(
                 nll_P=output.generator.nll_P,
-                best_P=output.generator.best_P,
+                correct_P=output.generator.correct_P,
                 sample_P=output.generator.sample_P,
                 target_P=batch.ids_BL.gather(1, batch.positions_BP).flatten(),
                 used_P=batch.used_BP.flatten(),
