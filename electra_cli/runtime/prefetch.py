@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterable[Item], *, depth: int) -> Iterator[Item]:
+def ahead(items: Iterable[Item], *, depth: int) -> Generator[Item]:
     """Yield `items` in their order while a thread prepares up to `depth` of them in advance.
 
     An exception in `items` is raised where its item would have come. Closing the iterator ends the thread.
