@@ -21,13 +21,13 @@ from electra_cli.runtime.counters import key
 from electra_cli.runtime.machine import choose_machine, keep_freed_memory
 from electra_cli.runtime.prefetch import ahead
 from electra_cli.runtime.signals import StopFlag, stop_flag
+from electra_cli.stages.masking_rule import masking_rule
 from electra_cli.stages.outcome import Outcome
 from electra_cli.stages.pair import (
     HELD_OUT_SEED,
     CountedBatch,
     MaskedRows,
     Weights,
-    masking_rule,
     measure,
     pair_losses,
 )
@@ -94,10 +94,13 @@ class PretrainRun:
         self.micro_batch = optimizer.micro_batch or optimizer.batch_size
         spec = source.spec
         self.model = build_pair(settings, vocab_size=spec["vocab_size"], length=spec["length"])
-        self.weights = Weights(objective.generator_weight, objective.discriminator_weight, objective.temperature)
-        rule = masking_rule(
-            spec["special_ids"], fraction=objective.mask_fraction, shown_as_mask=objective.shown_as_mask
+        self.weights = Weights(
+            objective.generator_weight,
+            objective.discriminator_weight,
+            objective.temperature,
+            objective.disallow_correct,
         )
+        rule = masking_rule(objective, source, vocab_size=spec["vocab_size"], machine=self.machine)
         self.rows = MaskedRows(ShardSet(source, "train"), rule=rule, seed=settings.seed, machine=self.machine)
         self.held_out: MaskedRows | None = None
         if spec["splits"].get("val", {}).get("rows", 0):
@@ -120,6 +123,8 @@ class PretrainRun:
             "ties": ties(self.model),
             "start": settings.model.start,
         }
+        if self.rows.shards.word_starts:
+            self.spec["word_starts"] = True
         self.progress = Progress()
 
     def complete(self, stop: StopFlag) -> Outcome:
