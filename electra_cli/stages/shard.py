@@ -32,7 +32,7 @@ STAGE = "shard"
 STAGE_VERSION = 1
 SPLITS = ("train", "val")
 LONG_WORD = 8
-"""Tokens; more than that on average are sentences rather than words. English has 1.3 or so, segmented Chinese 1.6."""
+"""Tokens; more than that on average are sentences rather than words. Chinese Wikipedia has 1.7, and 36 unsegmented."""
 
 
 class ShardSettings(Settings):

@@ -80,9 +80,9 @@ def test_a_row_without_a_maskable_token_uses_no_slot() -> None:
     assert masks.masked_BL[0].tolist() == ids[0].tolist()
 
 
-def draw_as(rule: MaskingRule, ids: torch.Tensor, lengths: torch.Tensor, *, seed: int = 1) -> Masks:
-    index = torch.arange(len(ids))
-    return draw_masks(ids, lengths, rule=rule, seed=seed, epoch_B=torch.zeros_like(index), sample_B=index)
+def draw_as(rule: MaskingRule, ids: torch.Tensor, lengths: torch.Tensor) -> Masks:
+    index = torch.arange(len(ids), device=ids.device)
+    return draw_masks(ids, lengths, rule=rule, seed=1, epoch_B=torch.zeros_like(index), sample_B=index)
 
 
 def test_the_default_draw_never_changes() -> None:
@@ -171,3 +171,35 @@ def test_a_rule_without_its_table_is_refused(rule: dict[str, float]) -> None:
     ids, lengths, _ = rows([20], width=20)
     with pytest.raises(ValueError, match="need"):
         draw_as(MaskingRule(0.15, 0.8, SPECIAL, MASK, **rule), ids, lengths)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+@pytest.mark.parametrize("how", ["distinct", "with-replacement", "whole words"])
+def test_a_gpu_draws_what_a_cpu_draws_and_never_waits(how: str) -> None:
+    ids, lengths, _ = rows([128, 100, 30, 9] * 8, width=128)
+    continues = torch.arange(VOCABULARY) % 3 == 0
+    found = []
+    for device in ("cpu", "cuda"):
+        rule = MaskingRule(
+            0.15,
+            0.8,
+            SPECIAL,
+            MASK,
+            shown_as_random=0.1,
+            draw="with-replacement" if how == "with-replacement" else "distinct",
+            whole_words=how == "whole words",
+            words_W=WORDS.to(device),
+            continues_V=continues.to(device),
+        )
+        here = ids.to(device), lengths.to(device)
+        draw_as(rule, *here)  # the first call on a device may wait for it
+        index = torch.arange(len(ids), device=device)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            masks = draw_masks(*here, rule=rule, seed=1, epoch_B=torch.zeros_like(index), sample_B=index)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        found.append([masks.masked_BL.cpu(), masks.positions_BP.cpu(), masks.used_BP.cpu(), masks.uniform_BP.cpu()])
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
