@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from electra_cli.reporting import Reporter
 from electra_cli.runtime.counters import key
 from electra_cli.runtime.machine import choose_machine, keep_freed_memory
 from electra_cli.runtime.signals import StopFlag, stop_flag
+from electra_cli.stages.diverged import describe_failure
 from electra_cli.stages.outcome import Outcome
 from electra_cli.stages.pair import (
     HELD_OUT_SEED,
@@ -30,12 +32,16 @@ from electra_cli.stages.pair import (
     pair_losses,
 )
 from electra_cli.stages.pretrain_settings import PretrainSettings
+from electra_cli.training.bands import size_of
 from electra_cli.training.checkpoints import Checkpoints, checkpoint_name, copy_files, restore, write_weights
+from electra_cli.training.health import Plan
 from electra_cli.training.history import History
 from electra_cli.training.loop import Losses, train
+from electra_cli.training.metrics import embedding_figures
 from electra_cli.training.optimizer import build_optimizer
 from electra_cli.training.progress import Progress
 from electra_cli.training.schedule import warmup_then_linear
+from electra_cli.training.watch import Watch, WatchedHistory
 
 METRICS, SPEED = "metrics.jsonl", "speed.jsonl"
 DROPOUT = 11  # purpose of a draw, part of its key
@@ -124,11 +130,11 @@ class PretrainRun:
         settings = self.settings
         if (saved := self.checkpoints.newest(report=self.report)) is not None:
             restore(saved, self.model, self.optimizer)
-            self.progress = Progress(**saved.state)
+            self.progress = Progress.from_state(saved.state)
             self.report.note(f"continuing after step {self.progress.step} from {saved.artifact.path}")
         self._introduce()
         kept = self.progress.step if saved else -1
-        history = History(self.draft.path / METRICS, last_step=kept)
+        history = WatchedHistory(self.draft.path / METRICS, last_step=kept, watch=self._watch(), report=self.report)
         speed = History(self.draft.path / SPEED, last_step=kept)
         try:
             if saved is None:
@@ -181,7 +187,7 @@ class PretrainRun:
             ),
             clip=optimizer.clip,
             start_step=self.progress.step,
-            describe=lambda batches: f"rows {[int(row) for batch in batches for row in batch.rows_B[:8]]} …",
+            describe=self._describe,
         )
         clock, logged = time.perf_counter(), self.progress.step
         with self.report.progress("pretraining", total=optimizer.steps, unit="steps", done=self.progress.step) as meter:
@@ -215,8 +221,33 @@ class PretrainRun:
         noise = Noise(key(self.settings.seed, DROPOUT, number), self.machine.device) if dropping else None
         return pair_losses(self.model, batch, weights=self.weights, noise=noise, dtype=self.machine.dtype)
 
+    def _describe(self, batches: Sequence[CountedBatch]) -> str:
+        """Which rows of a step made its loss something that is not finite."""
+        dtype, shards = self.machine.dtype, self.rows.shards
+        return describe_failure(self.model, batches, shards=shards, weights=self.weights, dtype=dtype)
+
+    def _watch(self) -> Watch:
+        """What judges the run's figures while it goes on."""
+        optimizer, objective, shards = self.settings.optimizer, self.settings.objective, self.rows.shards
+        plan = Plan(
+            vocab_size=shards.vocab_size,
+            steps=optimizer.steps,
+            warmup_steps=optimizer.warmup_steps,
+            special_fraction=min(0.5, 3 * shards.rows / shards.tokens),  # [CLS] and two [SEP]; nine rows in ten
+            generator_weight=objective.generator_weight,
+            discriminator_weight=objective.discriminator_weight,
+        )
+        size = size_of(sum(p.numel() for p in self.model.discriminator.parameters()))
+        return Watch(plan, size=size, tokens_per_step=optimizer.batch_size * shards.tokens / shards.rows)
+
     def _evaluate(self, history: History) -> bool:
         """Measure on held-out rows; True for the lowest loss so far, which is saved whatever the cadence."""
+        better = self._measure(history)
+        figures = embedding_figures(self.model.embeddings.word)
+        history.append({"step": self.progress.step, "kind": "embeddings", **figures})
+        return better
+
+    def _measure(self, history: History) -> bool:
         if self.held_out is None:
             return False
         metrics = measure(
@@ -229,9 +260,9 @@ class PretrainRun:
         self.progress.held_out = metrics
         history.append({"step": self.progress.step, "kind": "held-out", **metrics})
         self.report.note(
-            f"step {self.progress.step:,}: held-out generator accuracy {metrics['generator_accuracy']:.3f}, "
-            f"loss {metrics['generator_loss']:.3f}; discriminator AUC {_shown(metrics['discriminator_auc'])}, "
-            f"loss {metrics['discriminator_loss']:.4f}"
+            f"step {self.progress.step:,}: held-out generator accuracy {_shown(metrics['generator_accuracy'])}, "
+            f"loss {_shown(metrics['generator_loss'])}; discriminator AUC {_shown(metrics['discriminator_auc'])}, "
+            f"loss {_shown(metrics['discriminator_loss'], digits=4)}"
         )
         loss, best = metrics["loss"], self.progress.best
         if loss is None or (best is not None and loss >= best["loss"]):
@@ -248,12 +279,12 @@ class PretrainRun:
         self.checkpoints.save(
             self.model,
             self.optimizer,
-            vars(progress),
+            progress.state(),
             spec={**self.spec, "step": progress.step},
             carry=self.source,
             best=progress.best["checkpoint"] if progress.best else None,
         )
 
 
-def _shown(value: float | int | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"
+def _shown(value: float | int | None, *, digits: int = 3) -> str:
+    return "undefined" if value is None else f"{value:.{digits}f}"
