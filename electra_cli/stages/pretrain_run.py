@@ -34,7 +34,7 @@ from electra_cli.stages.pair import (
 from electra_cli.stages.pretrain_settings import PretrainSettings
 from electra_cli.training.bands import size_of
 from electra_cli.training.checkpoints import Checkpoints, checkpoint_name, copy_files, restore, write_weights
-from electra_cli.training.health import Plan
+from electra_cli.training.health import Plan, start_loss
 from electra_cli.training.history import History
 from electra_cli.training.loop import Losses, train
 from electra_cli.training.metrics import embedding_figures
@@ -234,8 +234,11 @@ class PretrainRun:
             steps=optimizer.steps,
             warmup_steps=optimizer.warmup_steps,
             special_fraction=min(0.5, 3 * shards.rows / shards.tokens),  # [CLS] and two [SEP]; nine rows in ten
-            generator_weight=objective.generator_weight,
-            discriminator_weight=objective.discriminator_weight,
+            start_loss=start_loss(
+                vocab_size=shards.vocab_size,
+                generator_weight=objective.generator_weight,
+                discriminator_weight=objective.discriminator_weight,
+            ),
         )
         size = size_of(sum(p.numel() for p in self.model.discriminator.parameters()))
         return Watch(plan, size=size, tokens_per_step=optimizer.batch_size * shards.tokens / shards.rows)

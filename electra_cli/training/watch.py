@@ -16,6 +16,8 @@ from electra_cli.training.bands import Size, bands_at
 from electra_cli.training.health import RULES, Past, Plan, Record, number
 from electra_cli.training.history import History, read_history
 
+_OVER = {"train": 5, "held-out": 2, "embeddings": 2}  # records in a row that end an alarm
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -41,10 +43,13 @@ class _Alarm:
     on: bool = False
     streak: int = 0
 
-    def rises(self, *, wrong: bool, lines: int) -> bool:
-        """Take one record's verdict; True where it sets the alarm off."""
+    def rises(self, *, wrong: bool, lines: int, over: int) -> bool:
+        """Take one record's verdict; True where it is the last of `lines` that set the alarm off.
+
+        It takes `over` records in a row that look right to end it, so that a figure near its threshold is told once.
+        """
         self.streak = self.streak + 1 if wrong != self.on else 0
-        if self.streak < lines:
+        if self.streak < (over if self.on else lines):
             return False
         self.on, self.streak = wrong, 0
         return wrong
@@ -70,7 +75,9 @@ class Watch:
         for rule in RULES:
             if rule.kind == record["kind"]:
                 message = rule.check(self.plan, self._past, record)
-                if self._alarm(rule.code, rule.kind).rises(wrong=message is not None, lines=rule.lines):
+                if self._alarm(rule.code, rule.kind).rises(
+                    wrong=message is not None, lines=rule.lines, over=_OVER[rule.kind]
+                ):
                     found.append(Finding("warning", rule.code, str(message), rule.advice))
         if record["kind"] == "held-out":
             found += self._outside(record)
@@ -83,7 +90,7 @@ class Watch:
         for band in bands_at(self.size, tokens):
             value = number(record, band.metric)
             wrong = value < band.low or value > band.high
-            if self._alarm("OUT_OF_BAND", band.metric).rises(wrong=wrong, lines=1):
+            if self._alarm("OUT_OF_BAND", band.metric).rises(wrong=wrong, lines=1, over=_OVER["held-out"]):
                 message = (
                     f"{band.metric} is {value:.3f} after {tokens:,.0f} tokens; {band.low:g} to {band.high:g} is "
                     f"expected of a {band.size} model ({band.source})"
