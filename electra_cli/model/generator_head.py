@@ -95,6 +95,7 @@ class _Rows:
         logits_CV: Tensor,
         target_C: Tensor,
         uniform_C: Tensor,
+        vocabulary: int,
         temperature: float,
         disallow_correct: bool,
     ) -> Tensor:
@@ -103,7 +104,7 @@ class _Rows:
         hot_CV = probabilities_CV if temperature == 1.0 else (logits_CV / temperature).softmax(-1)
         if disallow_correct:
             hot_CV = hot_CV.scatter(-1, target_C[:, None], 0.0)
-        sample_C = sample_in_blocks(hot_CV, uniform_C)
+        sample_C = sample_in_blocks(hot_CV, uniform_C, vocabulary=vocabulary)
         top_C = logits_CV.amax(-1)
         log_sum_C = top_C - probabilities_CV.amax(-1).log()  # of the largest one, which cannot have underflowed
         target_logit_C = logits_CV.gather(-1, target_C[:, None])[:, 0]
@@ -147,7 +148,9 @@ class _Fused(torch.autograd.Function):
                 here = slice(start, min(start + chunk, span.stop))
                 padded = padded_CV[: here.stop - start]
                 torch.add(F.linear(h_PE[here], word), bias_V, out=padded[:, :vocabulary])
-                probabilities = rows.judge(here, padded, target_P[here], uniform_P[here], temperature, disallow_correct)
+                probabilities = rows.judge(
+                    here, padded, target_P[here], uniform_P[here], vocabulary, temperature, disallow_correct
+                )
                 if grads is not None and grad_bias is not None:
                     grad = probabilities[:, :vocabulary].mul_(weight_P[here, None])
                     grad.scatter_add_(-1, target_P[here, None], -weight_P[here, None])

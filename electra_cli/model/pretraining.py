@@ -49,7 +49,7 @@ class MaskedBatch:
     def tokens(self) -> Tensor:
         """How many tokens count in the discriminator's loss, as a scalar tensor."""
         if self.lengths_B is None:
-            return torch.tensor(self.ids_BL.numel(), device=self.ids_BL.device)
+            return torch.full((), self.ids_BL.numel(), device=self.ids_BL.device)  # filled there: no copy to wait for
         return self.lengths_B.sum()
 
 

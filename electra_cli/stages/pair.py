@@ -23,7 +23,7 @@ from electra_cli.reporting import Reporter, Silent
 from electra_cli.runtime.machine import Machine
 from electra_cli.training.checkpoints import load_weights
 from electra_cli.training.loop import Losses
-from electra_cli.training.metrics import PairMeter
+from electra_cli.training.metrics import PairMeter, pair_counts
 
 HELD_OUT_SEED = 20_200_323  # of the order and masks of every evaluation, so that all runs measure the same thing
 
@@ -135,8 +135,15 @@ def pair_losses(
         parts={
             "generator_loss": generator.detach(),
             "discriminator_loss": discriminator.detach(),
-            "replaced_fraction": output.replaced_BL.sum() / counted.tokens,
-            "masked_fraction": batch.used_BP.sum() / counted.tokens,
+            **pair_counts(
+                correct_P=output.generator.correct_P,
+                sample_P=output.generator.sample_P,
+                target_P=batch.ids_BL.gather(1, batch.positions_BP).flatten(),
+                used_P=batch.used_BP.flatten(),
+                logits_BL=output.logits_BL.detach(),
+                replaced_BL=output.replaced_BL,
+                lengths_B=batch.lengths_B,
+            ),
         },
     )
 

@@ -10,7 +10,7 @@ from electra_cli.reporting import Reporter, Silent
 from electra_cli.stages.outcome import Outcome
 from electra_cli.stages.pretrain_settings import PretrainSettings
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 
 def run(shards: Path, out: Path, *, settings: PretrainSettings, report: Reporter | None = None) -> Outcome:

@@ -21,6 +21,7 @@ from electra_cli.runtime.counters import key
 from electra_cli.runtime.machine import choose_machine, keep_freed_memory
 from electra_cli.runtime.prefetch import ahead
 from electra_cli.runtime.signals import StopFlag, stop_flag
+from electra_cli.stages.diverged import describe_failure
 from electra_cli.stages.masking_rule import masking_rule
 from electra_cli.stages.outcome import Outcome
 from electra_cli.stages.pair import (
@@ -32,12 +33,16 @@ from electra_cli.stages.pair import (
     pair_losses,
 )
 from electra_cli.stages.pretrain_settings import PretrainSettings
+from electra_cli.training.bands import size_of
 from electra_cli.training.checkpoints import Checkpoints, checkpoint_name, copy_files, restore, write_weights
+from electra_cli.training.health import Plan, start_loss
 from electra_cli.training.history import History
 from electra_cli.training.loop import Losses, train
+from electra_cli.training.metrics import embedding_figures
 from electra_cli.training.optimizer import build_optimizer
 from electra_cli.training.progress import Progress
 from electra_cli.training.schedule import warmup_then_linear
+from electra_cli.training.watch import Watch, WatchedHistory
 
 METRICS, SPEED = "metrics.jsonl", "speed.jsonl"
 DROPOUT = 11  # purpose of a draw, part of its key
@@ -132,11 +137,11 @@ class PretrainRun:
         settings = self.settings
         if (saved := self.checkpoints.newest(report=self.report)) is not None:
             restore(saved, self.model, self.optimizer)
-            self.progress = Progress(**saved.state)
+            self.progress = Progress.from_state(saved.state)
             self.report.note(f"continuing after step {self.progress.step} from {saved.artifact.path}")
         self._introduce()
         kept = self.progress.step if saved else -1
-        history = History(self.draft.path / METRICS, last_step=kept)
+        history = WatchedHistory(self.draft.path / METRICS, last_step=kept, watch=self._watch(), report=self.report)
         speed = History(self.draft.path / SPEED, last_step=kept)
         try:
             if saved is None:
@@ -224,19 +229,43 @@ class PretrainRun:
             first=first, last=optimizer.steps, batch_size=optimizer.batch_size, micro_batch=self.micro_batch
         )
 
-    def _describe(self, step: int) -> str:
-        """What to say of the data of the step that follows `step` steps."""
-        rows = [int(row) for batch in next(self._batches(step)) for row in batch.rows_B[:8]]
-        return f"rows {rows} …"
-
     def _losses(self, batch: CountedBatch, step: int, number: int) -> Losses:
         shape = self.model.discriminator.shape
         dropping = shape.dropout > 0 or shape.attention_dropout > 0
         noise = Noise(key(self.settings.seed, DROPOUT, step, number), self.machine.device) if dropping else None
         return pair_losses(self.model, batch, weights=self.weights, noise=noise, dtype=self.machine.dtype)
 
+    def _describe(self, step: int) -> str:
+        """Which rows made the loss of the step that follows `step` steps something that is not finite."""
+        batches = next(self._batches(step))
+        dtype, shards = self.machine.dtype, self.rows.shards
+        return describe_failure(self.model, batches, shards=shards, weights=self.weights, dtype=dtype)
+
+    def _watch(self) -> Watch:
+        """What judges the run's figures while it goes on."""
+        optimizer, objective, shards = self.settings.optimizer, self.settings.objective, self.rows.shards
+        plan = Plan(
+            vocab_size=shards.vocab_size,
+            steps=optimizer.steps,
+            warmup_steps=optimizer.warmup_steps,
+            special_fraction=min(0.5, 3 * shards.rows / shards.tokens),  # [CLS] and two [SEP]; nine rows in ten
+            start_loss=start_loss(
+                vocab_size=shards.vocab_size,
+                generator_weight=objective.generator_weight,
+                discriminator_weight=objective.discriminator_weight,
+            ),
+        )
+        size = size_of(sum(p.numel() for p in self.model.discriminator.parameters()))
+        return Watch(plan, size=size, tokens_per_step=optimizer.batch_size * shards.tokens / shards.rows)
+
     def _evaluate(self, history: History) -> bool:
         """Measure on held-out rows; True for the lowest loss so far, which is saved whatever the cadence."""
+        better = self._measure(history)
+        figures = embedding_figures(self.model.embeddings.word)
+        history.append({"step": self.progress.step, "kind": "embeddings", **figures})
+        return better
+
+    def _measure(self, history: History) -> bool:
         if self.held_out is None:
             return False
         metrics = measure(
@@ -249,9 +278,9 @@ class PretrainRun:
         self.progress.held_out = metrics
         history.append({"step": self.progress.step, "kind": "held-out", **metrics})
         self.report.note(
-            f"step {self.progress.step:,}: held-out generator accuracy {metrics['generator_accuracy']:.3f}, "
-            f"loss {metrics['generator_loss']:.3f}; discriminator AUC {_shown(metrics['discriminator_auc'])}, "
-            f"loss {metrics['discriminator_loss']:.4f}"
+            f"step {self.progress.step:,}: held-out generator accuracy {_shown(metrics['generator_accuracy'])}, "
+            f"loss {_shown(metrics['generator_loss'])}; discriminator AUC {_shown(metrics['discriminator_auc'])}, "
+            f"loss {_shown(metrics['discriminator_loss'], digits=4)}"
         )
         loss, best = metrics["loss"], self.progress.best
         if loss is None or (best is not None and loss >= best["loss"]):
@@ -268,12 +297,12 @@ class PretrainRun:
         self.checkpoints.save(
             self.model,
             self.optimizer,
-            vars(progress),
+            progress.state(),
             spec={**self.spec, "step": progress.step},
             carry=self.source,
             best=progress.best["checkpoint"] if progress.best else None,
         )
 
 
-def _shown(value: float | int | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"
+def _shown(value: float | int | None, *, digits: int = 3) -> str:
+    return "undefined" if value is None else f"{value:.{digits}f}"
