@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.contestants import CONTESTANTS, Job
+from benchmarks.peers.contestants import CONTESTANTS, ROOFLINE, Job
 
 SCRIPT = Path(__file__).resolve().parent.parent / "pretrain_step.py"
 QUIET = 0.2  # cores that other processes may use during a sample
@@ -165,34 +165,49 @@ def race(
     warmup: int,
     dice: random.Random,
     say: Callable[[str], None],
-) -> list[Sample]:
+) -> tuple[list[Sample], list[dict[str, Any]]]:
     """Take one sample of every contestant in each round, in an order drawn anew each round.
 
     Workers stay alive between rounds if memory allows it; otherwise each is started for every sample and ended after
     it. Either way `warmup` steps go untimed after each start.
+
+    Returns:
+        The samples, and what the roofline's worker said in each round, if it takes part.
     """
     stay = fit_together([job.name for job in jobs], batch=jobs[0].batch)
     say(f"batch {jobs[0].batch}: workers {'stay alive' if stay else 'are started anew for each sample (memory)'}")
     alive: dict[str, Worker] = {}
     samples: list[Sample] = []
+    rooflines: list[dict[str, Any]] = []
     try:
         for number in range(rounds):
             for job in dice.sample(list(jobs), len(jobs)):
-                worker = alive.get(job.name)
-                if worker is None:
-                    started = replace(job, work=job.work / f"{job.name}-{job.batch}-{number}")
-                    worker = alive[job.name] = Worker(started, log=job.work / f"{job.name}.log")
-                    worker.ask(steps=warmup)
+                if job.name not in alive:
+                    alive[job.name] = _started(job, number, warmup=warmup)
                 time.sleep(SETTLE)
-                sample = worker.sample(steps=steps, length=length, round=number)
-                samples.append(sample)
-                say(shown(sample))
+                if job.name == ROOFLINE:
+                    answer, others = alive[job.name].ask(steps=1)
+                    rooflines.append({**answer, "batch": job.batch, "other_cores": others, "quiet": others <= QUIET})
+                    best = answer["gflops"]["best own"]
+                    say(f"  round {number}  {job.name:<20}{best:>8,.0f} GFLOP/s, others {others:.2f}")
+                else:
+                    samples.append(alive[job.name].sample(steps=steps, length=length, round=number))
+                    say(shown(samples[-1]))
                 if not stay:
                     alive.pop(job.name).close()
     finally:
         for worker in alive.values():
             worker.close()
-    return samples
+    return samples, rooflines
+
+
+def _started(job: Job, number: int, *, warmup: int) -> Worker:
+    """A worker in a folder of its own, past its first steps."""
+    folder = job.work / f"{job.name}-{job.batch}-{number}"
+    worker = Worker(replace(job, work=folder), log=job.work / f"{job.name}.log")
+    if warmup and job.name != ROOFLINE:  # which warms up every shape itself
+        worker.ask(steps=warmup)
+    return worker
 
 
 def shown(sample: Sample) -> str:
@@ -200,6 +215,6 @@ def shown(sample: Sample) -> str:
     noisy = "" if sample.quiet else "  NOISY"
     loss = "" if sample.loss is None else f"  loss {sample.loss:.2f}"
     return (
-        f"  round {sample.round}  {sample.name:<20}{sample.tokens_per_second:>8,.0f} tokens/s  {sample.own_cores:.2f} cores,"
-        f" others {sample.other_cores:.2f}{noisy}  peak {sample.peak_mb:,.0f} MB{loss}"
+        f"  round {sample.round}  {sample.name:<20}{sample.tokens_per_second:>8,.0f} tokens/s  "
+        f"{sample.own_cores:.2f} cores, others {sample.other_cores:.2f}{noisy}  peak {sample.peak_mb:,.0f} MB{loss}"
     )

@@ -44,10 +44,14 @@ def peak_megabytes(pid: int | str = "self") -> float:
 
 
 class Gate:
-    """Lets the loop take as many steps as the parent asks for, and says how long they took."""
+    """Lets the loop take as many steps as the parent asks for, and says how long they took.
+
+    Args:
+        channel: to the parent.
+    """
 
     def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+        self.channel = channel
         self._left, self._steps = 0, 0
         self._started = self._cpu = 0.0
         self._profiler: Any = None
@@ -70,11 +74,11 @@ class Gate:
                 self._profiler.stop()
                 message["profile"] = _rows(self._profiler)
                 self._profiler = None
-            self._channel.send(message)
+            self.channel.send(message)
         elif not self._announced:
             self._announced = True
-            self._channel.send({"ready": True, "peak_mb": peak_megabytes()})
-        command = self._channel.receive()
+            self.channel.send({"ready": True, "peak_mb": peak_megabytes()})
+        command = self.channel.receive()
         self._left = self._steps = int(command["steps"])
         if command.get("profile"):
             from torch.profiler import ProfilerActivity, profile

@@ -10,14 +10,15 @@ comes, clipping at 1.0, torch's default matmul setting, glibc's default allocato
 uniform number a row instead of one an id), fused AdamW, and explicit ("eager") attention, which on a CPU in bf16 is
 faster than torch's fused kernel.
 
-Rows, masks and segment ids are ours, drawn by `stages.pair.MaskedRows`. No attention mask is given, since rows are full.
+Rows, masks and segment ids are ours, drawn by `stages.pair.MaskedRows`. Rows are full, so no attention mask
+is given.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
@@ -51,7 +52,7 @@ def configurations(size: Size, vocab_size: int) -> tuple[dict[str, int], dict[st
 
 def build(
     size: Size, vocab_size: int, *, share_norm: bool = True, **more: str
-) -> tuple[ElectraForMaskedLM, ElectraForPreTraining, list[Tensor]]:
+) -> tuple[ElectraForMaskedLM, ElectraForPreTraining, list[nn.Parameter]]:
     """Both models with shared embeddings, in training mode, and their distinct parameters.
 
     Args:

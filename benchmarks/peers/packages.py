@@ -1,14 +1,14 @@
 """The two packages that `pip install` gives today, driven as they come.
 
-**simpletransformers**: nothing of it is rebuilt. A `LanguageModelingModel("electra", None, …)` is made from scratch with
-our tokenizer's files and the two configurations, and its own `train()` runs, unchanged, over a dataset of our rows: its
+**simpletransformers**: nothing of it is rebuilt. A `LanguageModelingModel("electra", None, …)` is made from scratch
+with our tokenizer's files and the two configurations, and its own `train()` runs, unchanged, over our rows: its
 RandomSampler and DataLoader, its `mask_tokens` (15 %, Bernoulli, all shown as [MASK]), its
 `ElectraForLanguageModelingModel.forward` (logits, softmax and multinomial at all positions, word embeddings tied), its
 AdamW, clipping and scheduler, its tensorboard writer. float32: its `fp16` flag is CUDA's. The gate stands where the
 dataset hands out the first row of a batch, so between two passes lies one whole turn of its loop. Only saving is off.
 
-**electra-pytorch**: its `Electra` wrapper around transformers' two models as the repository's own training script builds
-it (`pretraining/openwebtext/pretrain.py`: LogitsAdapter, tied word, position and type embeddings, `mask_prob` 0.15,
+**electra-pytorch**: its `Electra` wrapper around transformers' two models as its repository's training script builds it
+(`pretraining/openwebtext/pretrain.py`: LogitsAdapter, tied word, position and type embeddings, `mask_prob` 0.15,
 [CLS] and [SEP] never masked), under bf16 autocast, with AdamW, clipping at 1.0 and the losses read every step as there.
 No attention mask, since rows are full (the script gives one, which costs it a little more).
 """
@@ -45,7 +45,7 @@ class GatedRows(Dataset[torch.Tensor]):
 
 def run_simpletransformers(job: Job, gate: Gate) -> None:
     """`LanguageModelingModel.train` over our rows."""
-    from simpletransformers.language_modeling import LanguageModelingModel
+    from simpletransformers.language_modeling import LanguageModelingModel  # type: ignore[import-not-found]
 
     source = open_artifact(job.shards, kinds={"shards"})
     ids_NL, _ = every_row(job.shards)
@@ -88,7 +88,7 @@ class LogitsAdapter(torch.nn.Module):
 
 def run_electra_pytorch(job: Job, gate: Gate) -> None:
     """`electra_pytorch.Electra` under bf16 autocast."""
-    from electra_pytorch import Electra
+    from electra_pytorch import Electra  # type: ignore[import-not-found]
 
     source = open_artifact(job.shards, kinds={"shards"})
     special = source.spec["special_ids"]

@@ -16,8 +16,8 @@ from electra_cli.data.shards import ShardSet, shard_bytes, shard_name
 from electra_cli.reporting import Silent
 
 
-def full_rows(shards: Path, out: Path) -> Path:
-    """Publish the full training rows of `shards` in `out`; the artifact's path.
+def full_rows(shards: Path, out: Path) -> tuple[Path, int]:
+    """Publish the full training rows of `shards` in `out`; the artifact's path and the rows' length.
 
     Raises:
         SystemExit: there are none.
@@ -32,7 +32,7 @@ def full_rows(shards: Path, out: Path) -> Path:
     recipe = Recipe("shards", "full-rows", 1, {}, (source.ref("shards"),))
     with claim(out, recipe, report=Silent()) as held:
         if held.draft is None:
-            return held.done.path
+            return held.done.path, rows.length
         for record in source.manifest.files:
             if record.path.startswith("tokenizer/"):
                 held.draft.write_bytes(record.path, source.check_file(record.path).read_bytes())
@@ -49,7 +49,7 @@ def full_rows(shards: Path, out: Path) -> Path:
             )
         nothing = {"rows": 0, "tokens": 0}
         splits = {"train": {"rows": count, "tokens": tokens}, "val": nothing}
-        return held.draft.publish(spec={**source.spec, "splits": splits}).path
+        return held.draft.publish(spec={**source.spec, "splits": splits}).path, rows.length
 
 
 def every_row(shards: Path) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""The worker's side: one contestant in a process of its own, since allocator, threads and peak memory are a process's."""
+"""The worker's side: one contestant in a process of its own, which allocator, threads and peak memory belong to."""
 
 from __future__ import annotations
 
@@ -17,10 +17,5 @@ def work(text: str) -> None:
     channel = Channel()
     job = Job.from_json(json.loads(text))
     torch.set_num_threads(job.threads)
-    if job.name == "roofline":
-        from benchmarks.peers.roofline import serve
-
-        serve(job, channel)
-    else:
-        importlib.import_module(f"benchmarks.peers.{CONTESTANTS[job.name].module}").run(job, Gate(channel))
+    importlib.import_module(f"benchmarks.peers.{CONTESTANTS[job.name].module}").run(job, Gate(channel))
     sys.exit(f"{job.name} ended by itself")
