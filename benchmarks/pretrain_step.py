@@ -20,7 +20,7 @@ drawn anew. Beside each sample stands how many cores *other* processes used; the
 unless they are fewer than half: then all count and the line is marked noisy.
 
 What exactly is driven: `peers/ours.py`, `peers/loops.py`, `peers/packages.py`; what the machine allows:
-`peers/roofline.py`; the goals: `peers/contestants.py`. Exit status 0 unless something fails, goals met or not.
+`peers/roofline.py`; the goals: `peers/contestants.py`. Exit status 1 if a contestant failed, else 0, goals met or not.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ import platform
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # run as a script, `benchmarks` must be found
 
 from benchmarks.peers.contestants import CONTESTANTS, SMALL, TINY, Job  # noqa: E402
-from benchmarks.peers.fleet import Worker, race  # noqa: E402
+from benchmarks.peers.fleet import Results, Worker, race  # noqa: E402
 from benchmarks.peers.profiling import profile_table  # noqa: E402
 from benchmarks.peers.report import as_json, ratios, summarize, table, utilization  # noqa: E402
 from benchmarks.peers.rows import full_rows  # noqa: E402
@@ -102,24 +102,23 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def compare(options: argparse.Namespace, jobs_of: Any, *, length: int) -> None:
-    """Race at every batch size, print the tables, write the JSON."""
-    samples, rooflines = [], []
-    dice = random.Random(options.seed)
+def compare(options: argparse.Namespace, jobs_of: Callable[[int], list[Job]], *, length: int) -> bool:
+    """Race at every batch size, print the tables, write the JSON; whether all contestants came through."""
+    results, dice = Results(), random.Random(options.seed)
     for batch in options.batch:
-        taken, answers = race(
-            jobs_of(batch), length=length, rounds=options.rounds, steps=options.steps_per_sample,
+        race(
+            jobs_of(batch), results, length=length, rounds=options.rounds, steps=options.steps_per_sample,
             warmup=options.warmup, dice=dice, say=say,
         )  # fmt: skip
-        samples += taken
-        rooflines += answers
-        lines = summarize(samples)
-        comparisons, used = ratios(lines), utilization(lines, rooflines)
+        lines = summarize(results.samples)
+        comparisons, used = ratios(lines), utilization(lines, results.rooflines)
         if options.json:  # after every batch size: a long run that is cut short leaves what it has
-            document = {"machine": machine(), "options": {k: str(v) for k, v in vars(options).items()}}
-            document |= as_json(lines, comparisons, used) | {"samples": [sample.to_json() for sample in samples]}
+            document: dict[str, Any] = {"machine": machine(), "options": {k: str(v) for k, v in vars(options).items()}}
+            document |= as_json(lines, comparisons, used)
+            document |= {"failed": sorted(results.failed), "samples": [item.to_json() for item in results.samples]}
             options.json.write_text(json.dumps(document, indent=1) + "\n")
     print(table(lines, comparisons, used))
+    return not results.failed
 
 
 def profile(options: argparse.Namespace, job: Job) -> None:
@@ -153,7 +152,7 @@ def main() -> int:
         if options.profile:
             profile(options, jobs_of(options.batch[0])[0])
         else:
-            compare(options, jobs_of, length=length)
+            return 0 if compare(options, jobs_of, length=length) else 1
     return 0
 
 

@@ -74,6 +74,7 @@ class Contestant:
 
     Attributes:
         title: what it is, for the table.
+        fp32: it computes in float32.
         module: where its `run(job, gate)` is, under benchmarks.peers.
         packages: distributions that must be installed.
         keeps_memory: it holds what it freed, so that an idle worker is as large as a busy one.
@@ -84,6 +85,7 @@ class Contestant:
     title: str
     module: str
     packages: tuple[str, ...] = ()
+    fp32: bool = False
     keeps_memory: bool = False
     mb_per_row: float = 110.0
 
@@ -97,21 +99,23 @@ class Contestant:
 
 ROOFLINE = "roofline"
 
+_HF = ("transformers",)
+
 CONTESTANTS = {
     "ours": Contestant("electra pretrain, bf16", "ours", keeps_memory=True, mb_per_row=35),
-    "ours-fp32": Contestant("electra pretrain, fp32", "ours", keeps_memory=True, mb_per_row=65),
+    "ours-fp32": Contestant("electra pretrain, fp32", "ours", fp32=True, keeps_memory=True, mb_per_row=65),
     "simpletransformers": Contestant(
-        "(1) simpletransformers, fp32", "packages", ("simpletransformers", "transformers")
+        "(1) simpletransformers, fp32", "packages", ("simpletransformers", *_HF), fp32=True, mb_per_row=140
     ),
-    "electra-pytorch": Contestant(
-        "(2) electra-pytorch, bf16 autocast", "packages", ("electra-pytorch", "transformers"), mb_per_row=90
+    "electra-pytorch": Contestant("(2) electra-pytorch, bf16 autocast", "packages", ("electra-pytorch", *_HF)),
+    "transformers": Contestant("(3) transformers loop, bf16 autocast", "loops", _HF),
+    "transformers-fp32": Contestant("(3f) transformers loop, fp32", "loops", _HF, fp32=True),
+    "tuned": Contestant("(4) = (3) + allocator, matmul setting", "loops", _HF, keeps_memory=True),
+    "tuned-fp32": Contestant(
+        "(4f) = (3f) + allocator, matmul setting", "loops", _HF, fp32=True, keeps_memory=True, mb_per_row=120
     ),
-    "transformers": Contestant("(3) transformers loop, bf16 autocast", "loops", ("transformers",), mb_per_row=90),
-    "transformers-fp32": Contestant("(3f) transformers loop, fp32", "loops", ("transformers",)),
-    "tuned": Contestant("(4) = (3) + allocator, matmul setting", "loops", ("transformers",), True),
-    "tuned-fp32": Contestant("(4f) = (3f) + allocator, matmul setting", "loops", ("transformers",), True, 120),
     "best": Contestant(
-        "(5) = (4) + masked-only head, cheap sampling, fused AdamW", "loops", ("transformers",), True, 80
+        "(5) = (4) + masked-only head, cheap sampling, fused AdamW", "loops", _HF, keeps_memory=True, mb_per_row=80
     ),
     ROOFLINE: Contestant("F.linear in bf16 on the model's shapes and on large ones", "roofline", mb_per_row=5),
 }

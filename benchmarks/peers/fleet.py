@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,25 @@ def busy_seconds(stat: str) -> float:
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
-class Worker:
-    """One contestant's process."""
+class WorkerDied(Exception):
+    """A contestant's process ended by itself: an error of its own, or no memory."""
 
-    def __init__(self, job: Job, *, log: Path, timeout: float = 900.0) -> None:
+
+class Worker:
+    """One contestant's process.
+
+    Args:
+        job: what it is told.
+        log: where its messages go.
+
+    Raises:
+        WorkerDied: it ended before it was ready.
+    """
+
+    def __init__(self, job: Job, *, log: Path) -> None:
         self.job = job
         job.work.mkdir(parents=True, exist_ok=True)
         self._log = log
-        self._timeout = timeout
         threads = str(job.threads)
         environment = {
             **os.environ,
@@ -91,14 +103,19 @@ class Worker:
                 env=environment,
                 text=True,
             )
-        self._receive()  # ready
+        try:
+            self._receive()  # ready
+        except WorkerDied:
+            self.close()
+            raise
 
     def ask(self, **command: Any) -> tuple[dict[str, Any], float]:
         """The worker's answer, and how many cores all other processes used meanwhile."""
         own_before, started = time.process_time(), time.perf_counter()
         busy = busy_seconds(Path("/proc/stat").read_text())
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # _receive says what happened
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
         answer = self._receive()
         busy = busy_seconds(Path("/proc/stat").read_text()) - busy
         own = time.process_time() - own_before + answer["cpu"]
@@ -122,7 +139,8 @@ class Worker:
 
     def close(self) -> None:
         """End it and wait until its memory is free."""
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -135,7 +153,7 @@ class Worker:
         if not line:
             self._process.wait()
             last = self._log.read_text(errors="replace").splitlines()[-15:]
-            raise RuntimeError(
+            raise WorkerDied(
                 f"{self.job.name} ended with {self._process.returncode}; the end of {self._log}:\n" + "\n".join(last)
             )
         return json.loads(line)
@@ -156,8 +174,24 @@ def fit_together(names: Sequence[str], *, batch: int) -> bool:
     return sum(idle) + max(peaks.values()) < 0.8 * available_mb()
 
 
+@dataclass
+class Results:
+    """What a race gave.
+
+    Attributes:
+        samples: of all contestants.
+        rooflines: what the roofline's worker said in each round, with batch, other_cores and quiet.
+        failed: contestants whose process died.
+    """
+
+    samples: list[Sample] = field(default_factory=list)
+    rooflines: list[dict[str, Any]] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
+
+
 def race(
     jobs: Sequence[Job],
+    results: Results,
     *,
     length: int,
     rounds: int,
@@ -165,49 +199,54 @@ def race(
     warmup: int,
     dice: random.Random,
     say: Callable[[str], None],
-) -> tuple[list[Sample], list[dict[str, Any]]]:
-    """Take one sample of every contestant in each round, in an order drawn anew each round.
+) -> None:
+    """Take one sample of every contestant in each round, in an order drawn anew each round, and add it to `results`.
 
     Workers stay alive between rounds if memory allows it; otherwise each is started for every sample and ended after
-    it. Either way `warmup` steps go untimed after each start.
-
-    Returns:
-        The samples, and what the roofline's worker said in each round, if it takes part.
+    it. Either way `warmup` steps go untimed after each start. A contestant whose process dies is out of the race.
     """
     stay = fit_together([job.name for job in jobs], batch=jobs[0].batch)
     say(f"batch {jobs[0].batch}: workers {'stay alive' if stay else 'are started anew for each sample (memory)'}")
     alive: dict[str, Worker] = {}
-    samples: list[Sample] = []
-    rooflines: list[dict[str, Any]] = []
+    failed: set[str] = set()
     try:
         for number in range(rounds):
             for job in dice.sample(list(jobs), len(jobs)):
-                if job.name not in alive:
-                    alive[job.name] = _started(job, number, warmup=warmup)
-                time.sleep(SETTLE)
-                if job.name == ROOFLINE:
-                    answer, others = alive[job.name].ask(steps=1)
-                    rooflines.append({**answer, "batch": job.batch, "other_cores": others, "quiet": others <= QUIET})
-                    best = answer["gflops"]["best own"]
-                    say(f"  round {number}  {job.name:<20}{best:>8,.0f} GFLOP/s, others {others:.2f}")
-                else:
-                    samples.append(alive[job.name].sample(steps=steps, length=length, round=number))
-                    say(shown(samples[-1]))
-                if not stay:
+                if job.name in failed:
+                    continue
+                try:
+                    if job.name not in alive:
+                        _start(alive, job, number, warmup=warmup)
+                    time.sleep(SETTLE)
+                    say(_take(alive[job.name], results, number, steps=steps, length=length))
+                except WorkerDied as error:
+                    say(f"  {job.name} is out: {error}")
+                    failed.add(job.name)
+                if job.name in alive and (job.name in failed or not stay):
                     alive.pop(job.name).close()
     finally:
+        results.failed |= failed
         for worker in alive.values():
             worker.close()
-    return samples, rooflines
 
 
-def _started(job: Job, number: int, *, warmup: int) -> Worker:
-    """A worker in a folder of its own, past its first steps."""
+def _take(worker: Worker, results: Results, number: int, *, steps: int, length: int) -> str:
+    """Add one measurement to the results; a line about it."""
+    job = worker.job
+    if job.name != ROOFLINE:
+        results.samples.append(worker.sample(steps=steps, length=length, round=number))
+        return shown(results.samples[-1])
+    answer, others = worker.ask(steps=1)
+    results.rooflines.append({**answer, "batch": job.batch, "other_cores": others, "quiet": others <= QUIET})
+    return f"  round {number}  {job.name:<20}{answer['gflops']['best own']:>8,.0f} GFLOP/s, others {others:.2f}"
+
+
+def _start(alive: dict[str, Worker], job: Job, number: int, *, warmup: int) -> None:
+    """Add a worker in a folder of its own, past its first steps, to `alive`."""
     folder = job.work / f"{job.name}-{job.batch}-{number}"
-    worker = Worker(replace(job, work=folder), log=job.work / f"{job.name}.log")
+    worker = alive[job.name] = Worker(replace(job, work=folder), log=job.work / f"{job.name}.log")
     if warmup and job.name != ROOFLINE:  # which warms up every shape itself
         worker.ask(steps=warmup)
-    return worker
 
 
 def shown(sample: Sample) -> str:

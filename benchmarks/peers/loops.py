@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ElectraConfig, ElectraForMaskedLM, ElectraForPreTraining
 
-from benchmarks.peers.contestants import Job, Size
+from benchmarks.peers.contestants import CONTESTANTS, Job, Size
 from benchmarks.peers.gate import Gate
 from electra_cli.artifacts import open_artifact
 from electra_cli.data.shards import ShardSet
@@ -124,7 +124,7 @@ def lean_losses(
 
 def run(job: Job, gate: Gate) -> None:
     """Train until the parent has seen enough."""
-    kind, fp32 = job.name.removesuffix("-fp32"), job.name.endswith("-fp32")
+    kind, fp32 = job.name.removesuffix("-fp32"), CONTESTANTS[job.name].fp32
     if kind != "transformers":
         keep_freed_memory()
         choose_machine("cpu", "fp32")  # for its float32 matmul setting

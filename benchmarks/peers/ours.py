@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from benchmarks.peers.contestants import Job
+from benchmarks.peers.contestants import CONTESTANTS, Job
 from benchmarks.peers.gate import Gate
 from electra_cli.config import resolve
 from electra_cli.reporting import Meter
@@ -63,7 +63,7 @@ def settings_of(job: Job) -> PretrainSettings:
         "generator.size": size.generator,
         "optimizer.batch_size": job.batch,
         "checkpoints.every": 1_000_000,
-        "precision": "fp32" if job.name.endswith("-fp32") else "bf16",
+        "precision": "fp32" if CONTESTANTS[job.name].fp32 else "bf16",
         "device": "cpu",
         "seed": job.seed,
     }

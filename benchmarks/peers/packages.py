@@ -17,30 +17,32 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from benchmarks.peers.contestants import Job
 from benchmarks.peers.gate import Gate
 from benchmarks.peers.loops import build, configurations
-from benchmarks.peers.rows import every_row
 from electra_cli.artifacts import open_artifact
+from electra_cli.data.shards import ShardSet
+from electra_cli.model.encoder import segment_types
 
 
 class GatedRows(Dataset[torch.Tensor]):
     """Our rows one by one; the gate is passed before the first of each batch."""
 
-    def __init__(self, ids_NL: Any, gate: Gate, *, batch: int) -> None:
-        self._ids_NL, self._gate, self._batch, self._asked = ids_NL, gate, batch, 0
+    def __init__(self, rows: ShardSet, gate: Gate, *, batch: int) -> None:
+        self._rows, self._gate, self._batch, self._asked = rows, gate, batch, 0
 
     def __len__(self) -> int:
-        return len(self._ids_NL)
+        return self._rows.rows
 
     def __getitem__(self, index: int) -> torch.Tensor:
         if self._asked % self._batch == 0:
             self._gate.passed()
         self._asked += 1
-        return torch.tensor(self._ids_NL[index], dtype=torch.long)
+        return torch.from_numpy(self._rows.gather(np.array([index])).ids_BL[0])
 
 
 def run_simpletransformers(job: Job, gate: Gate) -> None:
@@ -48,7 +50,7 @@ def run_simpletransformers(job: Job, gate: Gate) -> None:
     from simpletransformers.language_modeling import LanguageModelingModel  # type: ignore[import-not-found]
 
     source = open_artifact(job.shards, kinds={"shards"})
-    ids_NL, _ = every_row(job.shards)
+    rows = ShardSet(source, "train")
     narrow, wide = configurations(job.size, int(source.spec["vocab_size"]))
     model = LanguageModelingModel(
         "electra",
@@ -60,7 +62,7 @@ def run_simpletransformers(job: Job, gate: Gate) -> None:
             "generator_config": narrow,
             "discriminator_config": wide,
             "train_batch_size": job.batch,
-            "max_seq_length": ids_NL.shape[1],
+            "max_seq_length": rows.length,
             "manual_seed": job.seed,
             "save_steps": -1,
             "no_save": True,
@@ -72,7 +74,7 @@ def run_simpletransformers(job: Job, gate: Gate) -> None:
         use_cuda=False,
     )
     model._move_model_to_device()  # as its train_model() does before train()
-    model.train(GatedRows(ids_NL, gate, batch=job.batch), str(job.work / "out"), show_running_loss=False)
+    model.train(GatedRows(rows, gate, batch=job.batch), str(job.work / "out"), show_running_loss=False)
 
 
 class LogitsAdapter(torch.nn.Module):
@@ -92,8 +94,7 @@ def run_electra_pytorch(job: Job, gate: Gate) -> None:
 
     source = open_artifact(job.shards, kinds={"shards"})
     special = source.spec["special_ids"]
-    ids_NL, first_N = every_row(job.shards)
-    ids_NL, first_N = torch.from_numpy(ids_NL), torch.from_numpy(first_N)
+    rows = ShardSet(source, "train")
     torch.manual_seed(job.seed)
     generator, discriminator, _ = build(job.size, int(source.spec["vocab_size"]), share_norm=False)
     model = Electra(
@@ -107,19 +108,18 @@ def run_electra_pytorch(job: Job, gate: Gate) -> None:
         random_token_prob=0.0,
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, weight_decay=0.1)
-    column_L, loss, read = torch.arange(ids_NL.shape[1]), None, []
+    dice, loss = np.random.default_rng(job.seed), None
     while True:
         gate.passed(loss)
-        index_B = torch.randint(len(ids_NL), (job.batch,))
+        batch = rows.gather(dice.integers(rows.rows, size=job.batch))
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
-            types_BL = (column_L >= first_N[index_B, None]).long()
-            results = model(ids_NL[index_B], token_type_ids=types_BL)
+            types_BL = segment_types(torch.from_numpy(batch.first_B), rows.length)
+            results = model(torch.from_numpy(batch.ids_BL), token_type_ids=types_BL)
         results.loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        read = [float(value) for value in results[:5]]
-        loss = read[0]
+        loss, *_ = [float(value) for value in results[:5]]
 
 
 def run(job: Job, gate: Gate) -> None:

@@ -99,6 +99,8 @@ def ratios(lines: Sequence[Line]) -> list[Ratio]:
                 mine, theirs = found.get((ours, batch)), found.get((name, batch))
                 if name.startswith("ours") or mine is None or theirs is None:
                     continue
+                if ours == "ours-fp32" and not CONTESTANTS[name].fp32:
+                    continue
                 goals = [goal for goal in SPEED_GOALS if (goal.ours, goal.peer) == (ours, name)]
                 wanted = next((goal.ratio for goal in goals if batch in goal.batches), None)
                 noisy = mine.noisy or theirs.noisy

@@ -7,7 +7,6 @@ it) that these comparisons leave out, to the peers' advantage.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -50,10 +49,3 @@ def full_rows(shards: Path, out: Path) -> tuple[Path, int]:
         nothing = {"rows": 0, "tokens": 0}
         splits = {"train": {"rows": count, "tokens": tokens}, "val": nothing}
         return held.draft.publish(spec={**source.spec, "splits": splits}).path, rows.length
-
-
-def every_row(shards: Path) -> tuple[Any, Any]:
-    """ids_NL and first_N of all training rows, for peers that index rows themselves."""
-    rows = ShardSet(open_artifact(shards, kinds={"shards"}), "train")
-    batch = rows.gather(np.arange(rows.rows))
-    return batch.ids_BL, batch.first_B
