@@ -29,7 +29,9 @@ from electra_cli.data.shards import ShardSet
 from electra_cli.model.encoder import segment_types
 from electra_cli.model.pretraining import MaskedBatch
 from electra_cli.runtime.machine import Machine, choose_machine, keep_freed_memory
-from electra_cli.stages.pair import MaskedRows, masking_rule
+from electra_cli.stages.masking_rule import masking_rule
+from electra_cli.stages.pair import MaskedRows
+from electra_cli.stages.pretrain_settings import ObjectiveSettings
 
 DISCRIMINATOR_WEIGHT = 50.0
 
@@ -76,8 +78,8 @@ def build(
 def masked_rows(job: Job) -> tuple[MaskedRows, int]:
     """The rows with our masks, on the CPU, and the size of the vocabulary."""
     source = open_artifact(job.shards, kinds={"shards"})
-    rule = masking_rule(source.spec["special_ids"], fraction=0.15, shown_as_mask=0.85)
     machine = Machine(torch.device("cpu"), torch.float32)  # not choose_machine: it would set the matmul precision
+    rule = masking_rule(ObjectiveSettings(), source, vocab_size=source.spec["vocab_size"], machine=machine)
     rows = MaskedRows(ShardSet(source, "train"), rule=rule, seed=job.seed, machine=machine)
     return rows, int(source.spec["vocab_size"])
 
