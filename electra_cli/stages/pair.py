@@ -6,7 +6,8 @@ share it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from electra_cli.runtime.machine import Machine
 from electra_cli.training.checkpoints import load_weights
 from electra_cli.training.loop import Losses
 from electra_cli.training.metrics import PairMeter
+from electra_cli.training.plan import StepRows
 
 HELD_OUT_SEED = 20_200_323  # of the order and masks of every evaluation, so that all runs measure the same thing
 
@@ -39,12 +41,16 @@ class Weights:
 
 @dataclass(frozen=True)
 class CountedBatch:
-    """A micro-batch and what its losses are divided by: the counts of the whole step, scalars on the device."""
+    """A micro-batch, its rows, its number in the run, and what its losses are divided by.
+
+    `masked` and `tokens` are the counts of the whole step, scalars on the device.
+    """
 
     batch: MaskedBatch
     masked: torch.Tensor
     tokens: torch.Tensor
     rows_B: np.ndarray[Any, np.dtype[np.int64]]
+    number: int
 
 
 def masking_rule(tokenizer_spec: dict[str, Any], *, fraction: float, shown_as_mask: float) -> MaskingRule:
@@ -101,15 +107,17 @@ class MaskedRows:
             uniform_BP=masks.uniform_BP,
         )
 
-    def steps(self, *, first: int, last: int, batch_size: int, micro_batch: int) -> Iterator[list[CountedBatch]]:
-        """Yield the micro-batches of steps `first` … `last - 1`, each with its step's counts."""
-        for step in range(first, last):
-            pieces = [
-                self.batch(step * batch_size + offset, micro_batch) for offset in range(0, batch_size, micro_batch)
-            ]
+    def steps(self, plan: Iterable[StepRows]) -> Iterator[list[CountedBatch]]:
+        """Yield the micro-batches of each step of `plan`, each with its step's counts."""
+        for step in plan:
+            starts = itertools.accumulate(step.sizes, initial=step.start)
+            pieces = [self.batch(start, size) for start, size in zip(starts, step.sizes, strict=False)]
             masked = torch.stack([batch.used_BP.sum() for batch, _ in pieces]).sum().clamp(min=1)
             tokens = torch.stack([batch.tokens for batch, _ in pieces]).sum()
-            yield [CountedBatch(batch, masked, tokens, index_B) for batch, index_B in pieces]
+            yield [
+                CountedBatch(batch, masked, tokens, index_B, number)
+                for number, (batch, index_B) in enumerate(pieces, start=step.number)
+            ]
 
 
 def pair_losses(

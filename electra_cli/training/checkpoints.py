@@ -26,6 +26,7 @@ from electra_cli.training.optimizer import load_moments, moments
 
 FOLDER = "checkpoints"
 WEIGHTS, MOMENTS, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+AVERAGE = "average.safetensors"
 
 
 def write_weights(draft: Draft, model: nn.Module) -> None:
@@ -115,6 +116,7 @@ class Checkpoints:
         spec: Mapping[str, Any],
         carry: Artifact,
         best: str | None,
+        average: Mapping[str, Tensor] | None = None,
     ) -> Artifact:
         """Publish a checkpoint of `state["step"]`, then remove what retention does not keep.
 
@@ -125,6 +127,7 @@ class Checkpoints:
             spec: the artifact's spec.
             carry: the artifact whose `tokenizer/` every checkpoint carries along.
             best: name of the best checkpoint so far; it is kept. `"this"` means the one being saved.
+            average: the running mean of the weights, if there is one.
         """
         name = checkpoint_name(state["step"])
 
@@ -132,6 +135,8 @@ class Checkpoints:
             write_weights(draft, model)
             named = list(model.named_parameters())
             draft.write_bytes(MOMENTS, save({k: v.cpu() for k, v in moments(optimizer, named).items()}))
+            if average:
+                draft.write_bytes(AVERAGE, save({k: v.cpu() for k, v in average.items()}))
             draft.write_json(STATE, dict(state))
             copy_files(draft, carry, "tokenizer")
             return spec
