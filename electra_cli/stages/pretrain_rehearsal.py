@@ -19,7 +19,7 @@ from electra_cli.stages.pretrain_run import PretrainRun
 from electra_cli.stages.pretrain_settings import PretrainSettings
 from electra_cli.training.plan import RowPlan
 
-SLOW_STEP = 10.0  # seconds; of steps that take longer, one warms up and few are timed
+SLOW_STEP = 10.0  # seconds; of steps that take longer, few are timed
 MOST_SECONDS, FEWEST_STEPS, ENOUGH_SECONDS = 20.0, 3, 1.0
 EVALUATED_PASSES = 4  # forward passes of an evaluation that are timed; the rest is as many times more
 
@@ -102,15 +102,20 @@ def rehearse(
 
 
 def _step_seconds(run: PretrainRun, phase: int) -> float:
-    """The mean time of a phase's full step, after one or two that only warm up."""
+    """The mean time of a phase's full step, after two that only warm up.
+
+    Where steps are slow, the second is timed already, unless it is so much faster than the first that something was
+    compiled in that.
+    """
     clock = _Clock(run.machine.device)
     steps = run.steps(run.phases.full_steps(phase), first=0)
     next(steps)
-    if clock.lap() < SLOW_STEP:
-        next(steps)
-        clock.lap()
-    taken, total = 0, 0.0
-    while total < MOST_SECONDS and (taken < FEWEST_STEPS or total < ENOUGH_SECONDS):
+    first = clock.lap()
+    next(steps)
+    second = clock.lap()
+    warm = first < SLOW_STEP or second < first / 2
+    taken, total = (0, 0.0) if warm else (1, second)
+    while taken == 0 or (total < MOST_SECONDS and (taken < FEWEST_STEPS or total < ENOUGH_SECONDS)):
         next(steps)
         taken, total = taken + 1, total + clock.lap()
     return total / taken

@@ -202,8 +202,11 @@ class PretrainRun:
                 f"{phase.steps:,} steps of {phase.rows * phase.length:,} tokens from {rows.shards.rows:,} rows of "
                 f"{phase.length}, {epochs:.2g} epochs"
             )
-        if None in self.phases.held_out:
-            self.report.warn("the shards hold no held-out rows, so nothing is evaluated; shard with --val-fraction")
+        for source, held_out in zip(self.phases.sources, self.phases.held_out, strict=True):
+            if held_out is None:
+                self.report.warn(
+                    f"{source.path} holds no held-out rows, so nothing is evaluated on it; shard with --val-fraction"
+                )
 
     def steps(self, batches: Iterable[Sequence[CountedBatch]], *, first: int) -> Iterator[Step]:
         """Take one optimizer step for each of `batches`, the first of them as step `first`."""
