@@ -53,8 +53,13 @@ class MaskingRule:
     continues_V: Tensor | None = field(default=None, compare=False)
 
     def slots(self, length: int) -> int:
-        """P: the most positions that a row of `length` tokens can have masked (electra.md 2.1)."""
-        return max(1, int((self.fraction + 0.005) * length))
+        """P: the most positions that a row of `length` tokens can have masked."""
+        return masked_slots(self.fraction, length=length)
+
+
+def masked_slots(fraction: float, *, length: int) -> int:
+    """P: the most positions that a row of `length` tokens can have masked (electra.md 2.1)."""
+    return max(1, int((fraction + 0.005) * length))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ share it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,9 @@ from electra_cli.runtime.machine import Machine
 from electra_cli.training.checkpoints import load_weights
 from electra_cli.training.loop import Losses
 from electra_cli.training.metrics import PairMeter, pair_counts
+from electra_cli.training.plan import StepRows
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 HELD_OUT_SEED = 20_200_323  # of the order and masks of every evaluation, so that all runs measure the same thing
 
@@ -40,12 +44,16 @@ class Weights:
 
 @dataclass(frozen=True)
 class CountedBatch:
-    """A micro-batch and what its losses are divided by: the counts of the whole step, scalars on the device."""
+    """A micro-batch, its rows, its number in the run, and what its losses are divided by.
+
+    `masked` and `tokens` are the counts of the whole step; that of the masks is known on the device only.
+    """
 
     batch: MaskedBatch
     masked: torch.Tensor
-    tokens: torch.Tensor
-    rows_B: np.ndarray[Any, np.dtype[np.int64]]
+    tokens: int
+    rows_B: Indices
+    number: int
 
 
 def load_pair(artifact: Artifact, machine: Machine) -> Electra:
@@ -68,17 +76,21 @@ class MaskedRows:
     def __init__(self, shards: ShardSet, *, rule: MaskingRule, seed: int, machine: Machine) -> None:
         self.shards, self.rule, self.seed, self.machine = shards, rule, seed, machine
 
-    def batch(self, start: int, size: int) -> tuple[MaskedBatch, np.ndarray[Any, np.dtype[np.int64]]]:
+    def batch(self, start: int, size: int) -> tuple[MaskedBatch, Indices]:
         """The `size` rows from position `start` of the endless order (shuffled epoch by epoch), and their indices."""
+        rows, index_B, epoch_B = self._gather(start, size)
+        return self._mask(rows, index_B, epoch_B), index_B
+
+    def _gather(self, start: int, size: int) -> tuple[RowBatch, Indices, Indices]:
         position_B = np.arange(start, start + size, dtype=np.int64)
         epoch_B, within_B = np.divmod(position_B, self.shards.rows)
         index_B = np.empty_like(position_B)
         for epoch in np.unique(epoch_B):
             here = epoch_B == epoch
             index_B[here] = sample_index(self.seed, int(epoch), within_B[here], rows=self.shards.rows)
-        return self._mask(self.shards.gather(index_B), index_B, epoch_B), index_B
+        return self.shards.gather(index_B), index_B, epoch_B
 
-    def _mask(self, rows: RowBatch, index_B: Any, epoch_B: Any) -> MaskedBatch:
+    def _mask(self, rows: RowBatch, index_B: Indices, epoch_B: Indices) -> MaskedBatch:
         device = self.machine.device
         ids_BL, lengths_B, first_B, sample_B, epochs_B = (
             torch.from_numpy(array).to(device, non_blocking=True)
@@ -105,15 +117,18 @@ class MaskedRows:
             uniform_BP=masks.uniform_BP,
         )
 
-    def steps(self, *, first: int, last: int, batch_size: int, micro_batch: int) -> Iterator[list[CountedBatch]]:
-        """Yield the micro-batches of steps `first` … `last - 1`, each with its step's counts."""
-        for step in range(first, last):
-            pieces = [
-                self.batch(step * batch_size + offset, micro_batch) for offset in range(0, batch_size, micro_batch)
+    def steps(self, plan: Iterable[StepRows]) -> Iterator[list[CountedBatch]]:
+        """Yield the micro-batches of each step of `plan`, each with its step's counts."""
+        for step in plan:
+            starts = itertools.accumulate(step.sizes, initial=step.start)
+            gathered = [self._gather(start, size) for start, size in zip(starts, step.sizes, strict=False)]
+            tokens = sum(int(rows.lengths_B.sum()) for rows, _, _ in gathered)
+            batches = [self._mask(*piece) for piece in gathered]
+            masked = torch.stack([batch.used_BP.sum() for batch in batches]).sum().clamp(min=1)
+            yield [
+                CountedBatch(batch, masked, tokens, index_B, number)
+                for number, (batch, (_, index_B, _)) in enumerate(zip(batches, gathered, strict=True), step.number)
             ]
-            masked = torch.stack([batch.used_BP.sum() for batch, _ in pieces]).sum().clamp(min=1)
-            tokens = torch.stack([batch.tokens for batch, _ in pieces]).sum()
-            yield [CountedBatch(batch, masked, tokens, index_B) for batch, index_B in pieces]
 
 
 def pair_losses(

@@ -26,6 +26,7 @@ from electra_cli.training.optimizer import load_moments, moments
 
 FOLDER = "checkpoints"
 WEIGHTS, MOMENTS, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+AVERAGE = "average.safetensors"
 
 
 def write_weights(draft: Draft, model: nn.Module) -> None:
@@ -123,6 +124,7 @@ class Checkpoints:
         spec: Mapping[str, Any],
         carry: Artifact,
         best: str | None,
+        average: Mapping[str, Tensor] | None = None,
     ) -> Artifact:
         """Publish a checkpoint of `state["step"]`, then remove what retention does not keep.
 
@@ -133,6 +135,7 @@ class Checkpoints:
             spec: the artifact's spec.
             carry: the artifact whose `tokenizer/` every checkpoint carries along.
             best: name of the best checkpoint so far; it is kept. `"this"` means the one being saved.
+            average: the running mean of the weights, if there is one.
 
         Raises:
             DivergedError: a weight or a moment is not finite; nothing is published or removed.
@@ -145,6 +148,8 @@ class Checkpoints:
             adam = {name: tensor.cpu() for name, tensor in moments(optimizer, named).items()}
             _refuse_nonfinite(adam)  # weights may still be finite where a second moment has overflowed
             draft.write_bytes(MOMENTS, save(adam))
+            if average:
+                draft.write_bytes(AVERAGE, save({k: v.cpu() for k, v in average.items()}))
             draft.write_json(STATE, dict(state))
             copy_files(draft, carry, "tokenizer")
             return spec

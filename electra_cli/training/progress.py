@@ -71,6 +71,8 @@ class Progress:
         best: the best checkpoint so far and its held-out loss.
         held_out: the last held-out metrics.
         before: the held-out metrics before the first step.
+        averaged: the held-out metrics of the averaged weights, once the last step is taken.
+        tokens: tokens read, padding not counted.
     """
 
     step: int = 0
@@ -78,6 +80,8 @@ class Progress:
     best: dict[str, Any] | None = None
     held_out: dict[str, Any] | None = None
     before: dict[str, Any] | None = None
+    averaged: dict[str, Any] | None = None
+    tokens: int = 0
 
     def add(self, step: Step) -> None:
         """Count one step's figures into the window, without waiting for the device."""

@@ -183,7 +183,7 @@ def test_the_loops_train_our_model_and_agree_on_its_loss(toy_shards, tmp_path):
 
     from benchmarks.peers.loops import build, lean_losses, masked_rows, plain_losses
     from benchmarks.peers.ours import settings_of
-    from electra_cli.stages.pretrain_run import build_pair
+    from electra_cli.stages.pretrain_pair import build_pair
 
     shards, length = full_rows(toy_shards, tmp_path / "rows")
     job = Job("transformers", shards, tmp_path, 4, 1, TINY)

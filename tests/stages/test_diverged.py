@@ -50,7 +50,7 @@ def run_of(source: Artifact, out: Path, poison: str, **flags: object) -> tuple[s
     """What a run says whose parameter `poison` (its last row) has been made infinite, and its folder."""
     with claim(out, Recipe("checkpoint", "pretrain", 1, {}, ()), report=Silent(), growing=True) as found:
         assert found.draft is not None
-        run = PretrainRun(source, found.draft, settings=small_settings(**flags), report=Silent())
+        run = PretrainRun([source], found.draft, settings=small_settings(**flags), report=Silent())
         with torch.no_grad():
             run.model.get_parameter(poison)[-1] = torch.inf
         before = [parameter.detach().clone() for parameter in run.model.parameters()]
@@ -80,10 +80,10 @@ def test_a_weight_that_poisons_every_row_is_named(source: Artifact, tmp_path: Pa
 def test_a_finite_loss_names_all_rows_of_the_step(source: Artifact, tmp_path: Path) -> None:
     with claim(tmp_path / "out", Recipe("checkpoint", "pretrain", 1, {}, ()), report=Silent(), growing=True) as found:
         assert found.draft is not None
-        run = PretrainRun(source, found.draft, settings=small_settings(), report=Silent())
-        batches = next(run._batches(3))
+        run = PretrainRun([source], found.draft, settings=small_settings(), report=Silent())
+        batches = next(run.phases.batches(3))
         rows = sorted(int(row) for batch in batches for row in batch.rows_B)
-        expected = f"each row's loss is finite without dropout; the step's rows: {name_rows(run.rows.shards, rows)}"
+        expected = f"each row's loss is finite without dropout; the step's rows: {name_rows(run.phases.rows[0].shards, rows)}"
         assert run._describe(3) == expected
 
 
@@ -100,16 +100,16 @@ def test_many_rows_are_counted_not_listed(source: Artifact) -> None:
 def test_a_checkpoint_that_is_not_finite_is_never_written(what: str, source: Artifact, tmp_path: Path) -> None:
     with claim(tmp_path / "out", Recipe("checkpoint", "pretrain", 1, {}, ()), report=Silent(), growing=True) as found:
         assert found.draft is not None
-        run = PretrainRun(source, found.draft, settings=small_settings(), report=Silent())
+        run = PretrainRun([source], found.draft, settings=small_settings(), report=Silent())
         run.progress.step = 1
-        run._save()
+        run.save()
         before = [path.name for path in children(run.checkpoints.folder)]
         parameter = run.model.generator_head.bias
         with torch.no_grad():
             (parameter if what == "weight" else run.optimizer.state[parameter]["exp_avg_sq"])[3] = torch.nan
         run.progress.step = 2
         with pytest.raises(DivergedError) as refused:
-            run._save()
+            run.save()
         assert refused.value.code == "NONFINITE_WEIGHTS"
         assert [path.name for path in children(run.checkpoints.folder)] == before == ["step-00000001"]
         newest = run.checkpoints.newest(report=Silent())

@@ -1,0 +1,63 @@
+"""The two networks of a pretraining run, and what judges them while they learn."""
+
+from __future__ import annotations
+
+from electra_cli.errors import UsageError
+from electra_cli.model.pretraining import Electra
+from electra_cli.model.shape import HEAD_WIDTH, EncoderShape, generator_shape
+from electra_cli.stages.pretrain_settings import PretrainSettings
+from electra_cli.training.bands import size_of
+from electra_cli.training.health import Plan, start_loss
+from electra_cli.training.watch import Watch
+from electra_cli.training.work import Work
+
+
+def build_pair(settings: PretrainSettings, *, vocab_size: int, length: int) -> Electra:
+    """The two networks, weights not yet drawn.
+
+    Raises:
+        UsageError: sizes that do not fit each other or the rows.
+    """
+    model = settings.model
+    if length > model.positions:
+        raise UsageError(
+            f"rows have {length} tokens, the model has {model.positions} positions",
+            code="TOO_FEW_POSITIONS",
+            where="model.positions",
+            hint=f"--set model.positions={length}",
+        )
+    try:
+        discriminator = EncoderShape(
+            vocab_size=vocab_size,
+            embedding_size=model.embedding_size,
+            hidden_size=model.hidden_size,
+            layers=model.layers,
+            heads=model.heads or max(1, model.hidden_size // HEAD_WIDTH),
+            feed_forward=model.feed_forward or 4 * model.hidden_size,
+            positions=model.positions,
+            dropout=model.dropout,
+            attention_dropout=model.attention_dropout,
+        )
+        generator = generator_shape(discriminator, size=settings.generator.size, layers=settings.generator.layers)
+        return Electra(discriminator, generator, shared_encoder=settings.generator.shared_encoder)
+    except ValueError as error:
+        raise UsageError(str(error), code="BAD_SETTINGS", where="model", hint="choose sizes that divide") from error
+
+
+def build_watch(model: Electra, settings: PretrainSettings, *, work: Work) -> Watch:
+    """What judges the figures of a run on `model` while it goes on."""
+    optimizer, objective = settings.optimizer, settings.objective
+    stock = work.stocks[0]
+    plan = Plan(
+        vocab_size=model.discriminator.shape.vocab_size,
+        steps=optimizer.steps,
+        warmup_steps=optimizer.warmup_steps,
+        special_fraction=min(0.5, 3 * stock.rows / stock.tokens),  # [CLS] and two [SEP]; nine rows in ten
+        start_loss=start_loss(
+            vocab_size=model.discriminator.shape.vocab_size,
+            generator_weight=objective.generator_weight,
+            discriminator_weight=objective.discriminator_weight,
+        ),
+    )
+    size = size_of(sum(p.numel() for p in model.discriminator.parameters()))
+    return Watch(plan, size=size, tokens_per_step=optimizer.batch_size * stock.tokens / stock.rows)
