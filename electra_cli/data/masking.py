@@ -52,6 +52,14 @@ class Masks:
     uniform_BP: Tensor
 
 
+def candidates(ids_BL: Tensor, lengths_B: Tensor, rule: MaskingRule) -> Tensor:
+    """The positions (B, L) that may be masked: no padding and no special ids (electra.md 2.2)."""
+    candidate_BL = torch.arange(ids_BL.shape[1], device=ids_BL.device)[None, :] < lengths_B[:, None]
+    for special in rule.special_ids:
+        candidate_BL &= ids_BL != special
+    return candidate_BL
+
+
 def draw_masks(
     ids_BL: Tensor, lengths_B: Tensor, *, rule: MaskingRule, seed: int, epoch_B: Tensor, sample_B: Tensor
 ) -> Masks:
@@ -71,10 +79,7 @@ def draw_masks(
     length = ids_BL.shape[1]
     slots = rule.slots(length)
     sample_B = sample_B + (epoch_B << 40)  # 2**40 samples are more than any corpus has
-    column_L = torch.arange(length, device=ids_BL.device)
-    candidate_BL = column_L[None, :] < lengths_B[:, None]
-    for special in rule.special_ids:
-        candidate_BL &= ids_BL != special
+    candidate_BL = candidates(ids_BL, lengths_B, rule)
     order_BL = draw_bits(key(seed, POSITIONS), sample_B, length)
     order_BL = torch.where(candidate_BL, order_BL, torch.iinfo(torch.int64).max)
     positions_BP = order_BL.topk(slots, dim=1, largest=False).indices

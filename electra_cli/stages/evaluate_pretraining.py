@@ -84,11 +84,18 @@ def _measure(
     rule = masking_rule(
         source.spec["special_ids"], fraction=objective["mask_fraction"], shown_as_mask=objective["shown_as_mask"]
     )
+    model = load_pair(source, machine)
+    electric = model.variant.objective == "electric"
     return measure(
-        load_pair(source, machine),
-        MaskedRows(shards, rule=rule, seed=HELD_OUT_SEED, machine=machine),
+        model,
+        MaskedRows(shards, rule=rule, seed=HELD_OUT_SEED, machine=machine, with_candidates=electric),
         limit=settings.rows,
         batch_size=settings.batch_size,
-        weights=Weights(objective["generator_weight"], objective["discriminator_weight"], objective["temperature"]),
+        weights=Weights(
+            objective["generator_weight"],
+            objective["discriminator_weight"],
+            objective["temperature"],
+            objective.get("word_weight", 1.0),
+        ),
         report=report,
     )

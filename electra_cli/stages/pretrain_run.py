@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -25,9 +26,11 @@ from electra_cli.stages.pair import (
     CountedBatch,
     MaskedRows,
     Weights,
+    count_text,
     masking_rule,
     measure,
     pair_losses,
+    stage_of,
 )
 from electra_cli.stages.pretrain_settings import PretrainSettings
 from electra_cli.training.checkpoints import Checkpoints, checkpoint_name, copy_files, restore, write_weights
@@ -75,8 +78,16 @@ def build_pair(settings: PretrainSettings, *, vocab_size: int, length: int) -> E
             dropout=model.dropout,
             attention_dropout=model.attention_dropout,
         )
-        generator = generator_shape(discriminator, size=settings.generator.size, layers=settings.generator.layers)
-        return Electra(discriminator, generator, shared_encoder=settings.generator.shared_encoder)
+        chosen, variant = settings.generator, settings.variant
+        generator = generator_shape(
+            discriminator, size=chosen.size, layers=chosen.layers, own_embeddings=chosen.embeddings == "own"
+        )
+        return Electra(
+            discriminator,
+            generator if variant.has_generator_network else None,
+            shared_encoder=chosen.shared_encoder,
+            variant=variant,
+        )
     except ValueError as error:
         raise UsageError(str(error), code="BAD_SETTINGS", where="model", hint="choose sizes that divide") from error
 
@@ -91,14 +102,17 @@ class PretrainRun:
         self.micro_batch = optimizer.micro_batch or optimizer.batch_size
         spec = source.spec
         self.model = build_pair(settings, vocab_size=spec["vocab_size"], length=spec["length"])
-        self.weights = Weights(objective.generator_weight, objective.discriminator_weight, objective.temperature)
+        self.weights = Weights(
+            objective.generator_weight, objective.discriminator_weight, objective.temperature, objective.word_weight
+        )
         rule = masking_rule(
             spec["special_ids"], fraction=objective.mask_fraction, shown_as_mask=objective.shown_as_mask
         )
-        self.rows = MaskedRows(ShardSet(source, "train"), rule=rule, seed=settings.seed, machine=self.machine)
+        shared: Any = {"rule": rule, "machine": self.machine, "with_candidates": objective.kind == "electric"}
+        self.rows = MaskedRows(ShardSet(source, "train"), seed=settings.seed, **shared)
         self.held_out: MaskedRows | None = None
         if spec["splits"].get("val", {}).get("rows", 0):
-            self.held_out = MaskedRows(ShardSet(source, "val"), rule=rule, seed=HELD_OUT_SEED, machine=self.machine)
+            self.held_out = MaskedRows(ShardSet(source, "val"), seed=HELD_OUT_SEED, **shared)
         initialize(self.model, seed=settings.seed, scheme=settings.model.start)
         self.model.to(self.machine.device)
         self.optimizer = build_optimizer(
@@ -132,6 +146,7 @@ class PretrainRun:
         speed = History(self.draft.path / SPEED, last_step=kept)
         try:
             if saved is None:
+                count_text(self.model, self.rows)
                 self._evaluate(history)
                 self.progress.before, self.progress.best = self.progress.held_out, None
             self._train(history, speed, stop)
@@ -213,7 +228,11 @@ class PretrainRun:
         shape = self.model.discriminator.shape
         dropping = shape.dropout > 0 or shape.attention_dropout > 0
         noise = Noise(key(self.settings.seed, DROPOUT, number), self.machine.device) if dropping else None
-        return pair_losses(self.model, batch, weights=self.weights, noise=noise, dtype=self.machine.dtype)
+        first = self.settings.objective.two_stage_steps
+        if batch.step == first:  # for each micro-batch of that step alike: nothing has moved in between
+            self.model.start_discriminator_from_generator()
+        stage = stage_of(batch.step, first)
+        return pair_losses(self.model, batch, weights=self.weights, noise=noise, dtype=self.machine.dtype, stage=stage)
 
     def _evaluate(self, history: History) -> bool:
         """Measure on held-out rows; True for the lowest loss so far, which is saved whatever the cadence."""
@@ -228,11 +247,7 @@ class PretrainRun:
         )
         self.progress.held_out = metrics
         history.append({"step": self.progress.step, "kind": "held-out", **metrics})
-        self.report.note(
-            f"step {self.progress.step:,}: held-out generator accuracy {metrics['generator_accuracy']:.3f}, "
-            f"loss {metrics['generator_loss']:.3f}; discriminator AUC {_shown(metrics['discriminator_auc'])}, "
-            f"loss {metrics['discriminator_loss']:.4f}"
-        )
+        self.report.note(f"step {self.progress.step:,}: held-out {_headline(metrics)}")
         loss, best = metrics["loss"], self.progress.best
         if loss is None or (best is not None and loss >= best["loss"]):
             return False
@@ -253,6 +268,18 @@ class PretrainRun:
             carry=self.source,
             best=progress.best["checkpoint"] if progress.best else None,
         )
+
+
+def _headline(metrics: Mapping[str, float | int | None]) -> str:
+    """The figures of an evaluation that matter most, of the networks that there are."""
+    found = []
+    if (loss := metrics["generator_loss"]) is not None:
+        found.append(f"generator accuracy {_shown(metrics['generator_accuracy'])}, loss {loss:.3f}")
+    if (loss := metrics["discriminator_loss"]) is not None:
+        found.append(f"discriminator AUC {_shown(metrics['discriminator_auc'])}, loss {loss:.4f}")
+    if (loss := metrics.get("word_loss")) is not None:
+        found.append(f"word accuracy {_shown(metrics['word_accuracy'])}, loss {loss:.3f}")
+    return "; ".join(found)
 
 
 def _shown(value: float | int | None) -> str:
