@@ -30,8 +30,8 @@ from electra_cli.model.encoder import segment_types
 from electra_cli.model.pretraining import MaskedBatch
 from electra_cli.runtime.machine import Machine, choose_machine, keep_freed_memory
 from electra_cli.stages.masking_rule import masking_rule
-from electra_cli.stages.pair import MaskedRows
 from electra_cli.stages.pretrain_settings import ObjectiveSettings
+from electra_cli.stages.rows import MaskedRows
 
 DISCRIMINATOR_WEIGHT = 50.0
 

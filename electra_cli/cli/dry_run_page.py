@@ -11,7 +11,7 @@ _PARTS = {
     "embeddings": "shared embeddings",
     "discriminator": "discriminator's layers",
     "generator": "generator's layers",
-    "discriminator_head": "discriminator's head",
+    "discriminator_head": "discriminator's head (or that of words)",
     "generator_head": "generator's head",
     "total": "in total",
 }

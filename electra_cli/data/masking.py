@@ -72,6 +72,14 @@ class Masks:
     uniform_BP: Tensor
 
 
+def candidates(ids_BL: Tensor, lengths_B: Tensor, rule: MaskingRule) -> Tensor:
+    """The positions (B, L) that may be masked: no padding and no special ids (electra.md 2.2)."""
+    candidate_BL = torch.arange(ids_BL.shape[1], device=ids_BL.device)[None, :] < lengths_B[:, None]
+    for special in rule.special_ids:
+        candidate_BL &= ids_BL != special
+    return candidate_BL
+
+
 def draw_masks(
     ids_BL: Tensor,
     lengths_B: Tensor,
@@ -103,10 +111,7 @@ def draw_masks(
     length = ids_BL.shape[1]
     slots = rule.slots(length)
     sample_B = sample_B + (epoch_B << 40)  # 2**40 samples are more than any corpus has
-    column_L = torch.arange(length, device=ids_BL.device)
-    candidate_BL = column_L[None, :] < lengths_B[:, None]
-    for special in rule.special_ids:
-        candidate_BL &= ids_BL != special
+    candidate_BL = candidates(ids_BL, lengths_B, rule)
     # round() is half to even, as in the released code
     wanted_B = (lengths_B.to(torch.float64) * rule.fraction).round().to(torch.int64).clamp(1, slots)
     if rule.draw == "with-replacement":

@@ -177,6 +177,14 @@ class ShardSet:
         for start in range(0, self.rows, 4096):
             self.gather(np.arange(start, min(start + 4096, self.rows)))
 
+    def count_ids(self) -> Ids:
+        """Return how often each id occurs in all rows, padding counted: (V,)."""
+        counts = np.zeros(self.vocab_size, dtype=np.int64)
+        for start in range(0, self.rows, 4096):
+            ids_BL = self.gather(np.arange(start, min(start + 4096, self.rows))).ids_BL
+            counts += np.bincount(ids_BL.reshape(-1), minlength=self.vocab_size)
+        return counts
+
     def _shard(self, number: int) -> _Shard:
         if number not in self._opened:
             name = self._names[number]

@@ -69,6 +69,8 @@ def generator_output(
         disallow_correct: never sample the original id (released code's setting of that name, electra.md 2.7).
     """
     fields = (target_P, weight_P, uniform_P, temperature, disallow_correct)
+    if not torch.is_grad_enabled():  # the function below cannot tell: inside it gradients are always switched off
+        h_PE, word_VE, bias_V = h_PE.detach(), word_VE.detach(), bias_V.detach()
     outputs = _Fused.apply(h_PE, word_VE, bias_V, *fields)  # type: ignore[no-untyped-call]
     return GeneratorOutput(*outputs)
 

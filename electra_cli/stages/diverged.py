@@ -10,13 +10,20 @@ import torch
 
 from electra_cli.data.shards import ShardSet
 from electra_cli.model.pretraining import Electra, MaskedBatch
-from electra_cli.stages.pair import CountedBatch, Weights, pair_losses
+from electra_cli.stages.pair import Stage, Weights, pair_losses
+from electra_cli.stages.rows import CountedBatch
 
 NAMED = 16  # rows that a message names; a step may have thousands
 
 
 def describe_failure(
-    model: Electra, batches: Sequence[CountedBatch], *, shards: ShardSet, weights: Weights, dtype: torch.dtype
+    model: Electra,
+    batches: Sequence[CountedBatch],
+    *,
+    shards: ShardSet,
+    weights: Weights,
+    dtype: torch.dtype,
+    stage: Stage,
 ) -> str:
     """Say which rows of a step are to blame for a loss or gradient that is not finite.
 
@@ -29,11 +36,12 @@ def describe_failure(
         shards: where their rows lie.
         weights: of the two losses.
         dtype: of the activations.
+        stage: which network learns in the step.
     """
     everything = [int(row) for batch in batches for row in batch.rows_B]
     where = name_rows(shards, everything)
     broken = [name for name, tensor in model.named_parameters() if not bool(torch.isfinite(tensor).all())]
-    bad = [row for batch in batches for row in _bad_rows(model, batch, weights=weights, dtype=dtype)]
+    bad = [row for batch in batches for row in _bad_rows(model, batch, weights=weights, dtype=dtype, stage=stage)]
     if bad and len(bad) < len(everything):
         return name_rows(shards, bad)
     if broken:
@@ -61,9 +69,11 @@ def name_rows(shards: ShardSet, rows: Iterable[int]) -> str:
 
 
 @torch.no_grad()
-def _bad_rows(model: Electra, batch: CountedBatch, *, weights: Weights, dtype: torch.dtype) -> Iterator[int]:
+def _bad_rows(
+    model: Electra, batch: CountedBatch, *, weights: Weights, dtype: torch.dtype, stage: Stage
+) -> Iterator[int]:
     """The rows whose own loss is not finite: a part with a finite loss holds none, any other is halved."""
-    if bool(torch.isfinite(pair_losses(model, batch, weights=weights, noise=None, dtype=dtype).total)):
+    if bool(torch.isfinite(pair_losses(model, batch, weights=weights, noise=None, dtype=dtype, stage=stage).total)):
         return
     count = len(batch.rows_B)
     if count == 1:
@@ -71,7 +81,7 @@ def _bad_rows(model: Electra, batch: CountedBatch, *, weights: Weights, dtype: t
         return
     for part in (slice(0, count // 2), slice(count // 2, count)):
         piece = replace(batch, batch=_rows(batch.batch, part), rows_B=batch.rows_B[part])
-        yield from _bad_rows(model, piece, weights=weights, dtype=dtype)
+        yield from _bad_rows(model, piece, weights=weights, dtype=dtype, stage=stage)
 
 
 def _rows(batch: MaskedBatch, part: slice) -> MaskedBatch:

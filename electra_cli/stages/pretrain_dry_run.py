@@ -19,7 +19,17 @@ from electra_cli.stages.pretrain_settings import PretrainSettings
 from electra_cli.training.flops import paper_flops
 from electra_cli.training.work import Work
 
-PARTS = ("embeddings", "discriminator", "generator", "discriminator_head", "generator_head")
+# The names that parameters of any objective begin with → the part that they are counted in.
+PARTS = {
+    "embeddings": "embeddings",
+    "discriminator": "discriminator",
+    "generator": "generator",
+    "towers": "generator",
+    "discriminator_head": "discriminator_head",
+    "word_head": "discriminator_head",
+    "copy_gate": "discriminator_head",
+    "generator_head": "generator_head",
+}
 
 
 def foresee(
@@ -56,15 +66,15 @@ def foresee(
 
 def count_parameters(model: Electra) -> dict[str, int]:
     """Parameters by part, shared ones once, and in total."""
-    counts = dict.fromkeys(PARTS, 0)
+    counts = dict.fromkeys(PARTS.values(), 0)
     for name, parameter in model.named_parameters():
-        counts[name.split(".")[0]] += parameter.numel()
+        counts[PARTS[name.split(".")[0]]] += parameter.numel()
     return {**counts, "total": sum(counts.values())}
 
 
 def _flops(model: Electra, work: Work) -> dict[str, Any]:
     steps, phases = work.plan.steps, work.plan.phases
-    shapes = model.discriminator.shape, model.generator.shape
+    shapes = model.discriminator.shape, model.generator_shape
     taken = work.plan.rows_before(steps)
     return {
         "per_token": [stock.flops / phase.length for stock, phase in zip(work.stocks, phases, strict=True)],

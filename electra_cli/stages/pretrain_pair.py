@@ -38,8 +38,16 @@ def build_pair(settings: PretrainSettings, *, vocab_size: int, length: int) -> E
             dropout=model.dropout,
             attention_dropout=model.attention_dropout,
         )
-        generator = generator_shape(discriminator, size=settings.generator.size, layers=settings.generator.layers)
-        return Electra(discriminator, generator, shared_encoder=settings.generator.shared_encoder)
+        chosen, variant = settings.generator, settings.variant
+        generator = generator_shape(
+            discriminator, size=chosen.size, layers=chosen.layers, own_embeddings=chosen.embeddings == "own"
+        )
+        return Electra(
+            discriminator,
+            generator if variant.has_generator_network else None,
+            shared_encoder=chosen.shared_encoder,
+            variant=variant,
+        )
     except ValueError as error:
         raise UsageError(str(error), code="BAD_SETTINGS", where="model", hint="choose sizes that divide") from error
 

@@ -13,8 +13,8 @@ from electra_cli.errors import UsageError
 from electra_cli.model.pretraining import Electra
 from electra_cli.runtime.counters import key
 from electra_cli.runtime.machine import Machine
-from electra_cli.stages.pair import HELD_OUT_SEED, CountedBatch, MaskedRows
 from electra_cli.stages.pretrain_settings import PretrainSettings
+from electra_cli.stages.rows import HELD_OUT_SEED, CountedBatch, MaskedRows
 from electra_cli.training.flops import row_flops
 from electra_cli.training.plan import StepRows, row_plan
 from electra_cli.training.work import RowStock, Work
@@ -27,11 +27,12 @@ def stocks_of(sources: Sequence[Artifact], *, fraction: float, model: Electra) -
 
     Of `model` only the shapes count.
     """
-    shapes = (model.discriminator.shape, model.generator.shape)
+    shapes = (model.discriminator.shape, model.generator_shape)
     stocks = []
     for source in sources:
         train = ShardSet(source, "train")
-        flops = row_flops(*shapes, length=train.length, slots=masked_slots(fraction, length=train.length))
+        slots = masked_slots(fraction, length=train.length)
+        flops = row_flops(*shapes, length=train.length, slots=slots, variant=model.variant)
         stocks.append(RowStock(train.rows, train.tokens, flops))
     return stocks
 
@@ -86,16 +87,15 @@ class Phases:
         self.plan = self.work.plan
         self.rows: list[MaskedRows] = []
         self.held_out: list[MaskedRows | None] = []
+        shared: Any = {"rule": rule, "machine": machine, "with_candidates": settings.objective.kind == "electric"}
         for number, source in enumerate(sources):
             # The first phase draws by the run's seed itself, the others by keys of their own: a second look at the same
             # shards is in another order, with other masks.
             seed = settings.seed if number == 0 else abs(key(settings.seed, PHASE, number))
-            self.rows.append(MaskedRows(ShardSet(source, "train"), rule=rule, seed=seed, machine=machine))
+            self.rows.append(MaskedRows(ShardSet(source, "train"), seed=seed, **shared))
             held_out = source.spec["splits"].get("val", {}).get("rows", 0)
             self.held_out.append(
-                MaskedRows(ShardSet(source, "val"), rule=rule, seed=HELD_OUT_SEED, machine=machine)
-                if held_out
-                else None
+                MaskedRows(ShardSet(source, "val"), seed=HELD_OUT_SEED, **shared) if held_out else None
             )
 
     def batches(self, first: int) -> Iterator[list[CountedBatch]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -23,10 +23,11 @@ from electra_cli.runtime.signals import StopFlag, stop_flag
 from electra_cli.stages.diverged import describe_failure
 from electra_cli.stages.masking_rule import masking_rule
 from electra_cli.stages.outcome import Outcome
-from electra_cli.stages.pair import CountedBatch, Weights, measure, pair_losses
+from electra_cli.stages.pair import Weights, count_text, measure, pair_losses, stage_of
 from electra_cli.stages.pretrain_pair import build_pair, build_watch
 from electra_cli.stages.pretrain_phases import Phases
 from electra_cli.stages.pretrain_settings import PretrainSettings
+from electra_cli.stages.rows import CountedBatch
 from electra_cli.training.averaging import WeightAverage
 from electra_cli.training.checkpoints import (
     AVERAGE,
@@ -75,6 +76,7 @@ class PretrainRun:
         self.weights = Weights(
             objective.generator_weight,
             objective.discriminator_weight,
+            objective.word_weight,
             objective.temperature,
             objective.disallow_correct,
         )
@@ -129,6 +131,7 @@ class PretrainRun:
         speed = History(self.draft.path / SPEED, last_step=kept)
         try:
             if saved is None:
+                count_text(self.model, self.phases.rows)
                 self._evaluate(history)
                 self.progress.before, self.progress.best = self.progress.held_out, None
             log = SpeedLog(
@@ -199,7 +202,9 @@ class PretrainRun:
         """Which rows made the loss of the step that follows `step` steps something that is not finite."""
         shards = self.phases.rows[self.phases.plan.at(step)].shards
         batches = next(self.phases.batches(step))
-        return describe_failure(self.model, batches, shards=shards, weights=self.weights, dtype=self.machine.dtype)
+        stage = stage_of(step, self.settings.objective.two_stage_steps)
+        how: dict[str, Any] = {"weights": self.weights, "dtype": self.machine.dtype, "stage": stage}
+        return describe_failure(self.model, batches, shards=shards, **how)
 
     def _rate(self, step: int) -> float:
         optimizer = self.settings.optimizer
@@ -257,11 +262,15 @@ class PretrainRun:
         rate, share = speed.line(step.number)
         return {"loss": means["loss"], "tokens/s": rate, "MFU": f"{share:.1%}"}
 
-    def _losses(self, batch: CountedBatch, _step: int, _number: int) -> Losses:
+    def _losses(self, batch: CountedBatch, step: int, _number: int) -> Losses:
         shape = self.model.discriminator.shape
         dropping = shape.dropout > 0 or shape.attention_dropout > 0
         noise = Noise(key(self.settings.seed, DROPOUT, batch.number), self.machine.device) if dropping else None
-        return pair_losses(self.model, batch, weights=self.weights, noise=noise, dtype=self.machine.dtype)
+        first = self.settings.objective.two_stage_steps
+        if step == first:  # for each micro-batch of that step alike: nothing has moved in between
+            self.model.start_discriminator_from_generator()
+        stage = stage_of(step, first)
+        return pair_losses(self.model, batch, weights=self.weights, noise=noise, dtype=self.machine.dtype, stage=stage)
 
     def measured(self, phase: int, *, limit: int) -> dict[str, float | int | None]:
         """Held-out metrics on at most `limit` rows of a phase, which has some."""
@@ -306,11 +315,7 @@ class PretrainRun:
     def _tell(self, history: History, metrics: dict[str, float | int | None], *, kind: str) -> None:
         label = self.phases.label(self.progress.step)
         history.append({"step": self.progress.step, "kind": kind, **label, **metrics})
-        self.report.note(
-            f"step {self.progress.step:,}: {kind} generator accuracy {_shown(metrics['generator_accuracy'])}, "
-            f"loss {_shown(metrics['generator_loss'])}; discriminator AUC {_shown(metrics['discriminator_auc'])}, "
-            f"loss {_shown(metrics['discriminator_loss'], digits=4)}"
-        )
+        self.report.note(f"step {self.progress.step:,}: {kind} {_headline(metrics)}")
 
     def save(self) -> None:
         """Publish a checkpoint of where the run is."""
@@ -326,5 +331,17 @@ class PretrainRun:
         )
 
 
-def _shown(value: float | int | None, *, digits: int = 3) -> str:
-    return "undefined" if value is None else f"{value:.{digits}f}"
+def _headline(metrics: Mapping[str, float | int | None]) -> str:
+    """The figures of an evaluation that matter most, of the networks that there are."""
+    found = []
+    if (loss := metrics["generator_loss"]) is not None:
+        found.append(f"generator accuracy {_shown(metrics['generator_accuracy'])}, loss {loss:.3f}")
+    if (loss := metrics["discriminator_loss"]) is not None:
+        found.append(f"discriminator AUC {_shown(metrics['discriminator_auc'])}, loss {loss:.4f}")
+    if (loss := metrics.get("word_loss")) is not None:
+        found.append(f"word accuracy {_shown(metrics['word_accuracy'])}, loss {loss:.3f}")
+    return "; ".join(found)
+
+
+def _shown(value: float | int | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"

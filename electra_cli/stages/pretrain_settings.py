@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from electra_cli.config import Settings, setting, table
+from electra_cli.model.variants import GeneratorKind, Objective, Sharing, Variant, senseless
 from electra_cli.training.budget import parse_budget
 
 
@@ -29,8 +30,19 @@ class ModelSettings(Settings):
 
 
 class GeneratorSettings(Settings):
-    """The generator's size beside the discriminator's."""
+    """What fills the masked positions, and its size beside the discriminator's."""
 
+    kind: GeneratorKind = setting(
+        "network",
+        "network (paper), or one without parameters: uniform (released code) samples every id alike, unigram (paper, "
+        "section 3.2) as often as the training shards have it",
+    )
+    embeddings: Sharing = setting(
+        "shared",
+        "shared (paper) with the discriminator; own, as wide as its layers (released code, "
+        "untied_generator_embeddings); gdes (arXiv 2111.09543): the discriminator's words are the generator's, without "
+        "a gradient, plus a difference",
+    )
     size: float = setting(
         0.25, "its width as a share of the discriminator's (paper, section 3.2: 1/4 to 1/2)", gt=0, le=1
     )
@@ -43,6 +55,17 @@ class GeneratorSettings(Settings):
 class ObjectiveSettings(Settings):
     """The two losses and the masking (paper, section 2; electra.md 2 and 4)."""
 
+    kind: Objective = setting(
+        "electra",
+        "what the large network learns: electra (paper); electra-15, replace-mlm, all-tokens-mlm (paper, Table 5); "
+        "mlm, without a generator (paper's BERT); electric (EMNLP 2020)",
+    )
+    two_stage_steps: int | None = setting(
+        None,
+        "steps that train the generator only; then the discriminator starts from the generator's weights and learns "
+        "alone (paper, section 3.2). By default both train together",
+        ge=1,
+    )
     mask_fraction: float = setting(0.15, "share of a row's tokens that is masked (large: 0.25)", gt=0, lt=0.9)
     shown_as_mask: float = setting(
         0.85, "share of masked positions shown as [MASK]; the others keep their token", ge=0, le=1
@@ -65,6 +88,9 @@ class ObjectiveSettings(Settings):
     )
     generator_weight: float = setting(1.0, "weight of the generator's loss", ge=0)
     discriminator_weight: float = setting(50.0, "weight of the discriminator's loss (paper: 50)", ge=0)
+    word_weight: float = setting(
+        1.0, "weight of the large network's loss where it predicts words (mlm, replace-mlm, all-tokens-mlm)", ge=0
+    )
     temperature: float = setting(1.0, "divides the generator's logits before sampling", gt=0)
 
     @model_validator(mode="after")
@@ -208,4 +234,30 @@ class PretrainSettings(Settings):
     def _budget(self) -> Self:
         if self.budget is not None:
             parse_budget(self.budget)
+        return self
+
+    @property
+    def variant(self) -> Variant:
+        """The objective and its generator."""
+        objective, generator = self.objective, self.generator
+        return Variant(objective.kind, generator.kind, generator.embeddings, objective.mask_fraction)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        objective, generator, model = self.objective, self.generator, self.model
+        first = objective.two_stage_steps
+        problems = senseless(
+            self.variant,
+            shared_encoder=generator.shared_encoder,
+            temperature=objective.temperature,
+            disallow_correct=objective.disallow_correct,
+            two_stage=first is not None,
+            same_size=generator.size == generator.layers == 1 and model.embedding_size == model.hidden_size,
+        )
+        if first is not None and first >= self.optimizer.steps:
+            problems.append(
+                f"objective.two_stage_steps {first} leaves nothing of optimizer.steps {self.optimizer.steps}"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
         return self

@@ -22,47 +22,36 @@ RATIOS = {
     "generator_accuracy": ("generator_correct", "masked"),
     "generator_sampled_accuracy": ("sampled_correct", "masked"),
     "discriminator_precision": ("found", "said"),
-    "discriminator_recall": ("found", "replaced"),
+    "discriminator_recall": ("found", "labelled"),
 }
 _COUNTS = {name for pair in RATIOS.values() for name in pair}
 
 
-def pair_counts(
-    *,
-    correct_P: Tensor,
-    sample_P: Tensor,
-    target_P: Tensor,
-    used_P: Tensor,
-    logits_BL: Tensor,
-    replaced_BL: Tensor,
-    lengths_B: Tensor | None,
-) -> dict[str, Tensor]:
-    """What one micro-batch adds to the counts behind `RATIOS`: integer scalars on the device, nothing is read back.
+def generator_counts(correct_P: Tensor, sample_P: Tensor, *, target_P: Tensor, used_P: Tensor) -> dict[str, Tensor]:
+    """What one micro-batch adds to the generator's counts behind `RATIOS`: integers on the device, nothing is read.
 
     Args:
         correct_P: whether the generator's most probable id is the original.
         sample_P: the ids that it sampled.
         target_P: the original ids.
         used_P: which slots count.
-        logits_BL: the discriminator's logits; positive means "replaced".
-        replaced_BL: where its input differs from the original; never in padding.
-        lengths_B: tokens before the padding; None when every row is full.
     """
-    said_BL = logits_BL > 0
-    if lengths_B is None:
-        tokens = torch.full((), said_BL.numel(), device=said_BL.device)
-    else:
-        said_BL = said_BL & (torch.arange(said_BL.shape[1], device=said_BL.device)[None, :] < lengths_B[:, None])
-        tokens = lengths_B.sum()
     return {
-        "tokens": tokens,
-        "masked": used_P.sum(),
         "generator_correct": (correct_P & used_P).sum(),
         "sampled_correct": ((sample_P == target_P) & used_P).sum(),
-        "replaced": replaced_BL.sum(),
-        "said": said_BL.sum(),
-        "found": (said_BL & replaced_BL).sum(),
     }
+
+
+def judgement_counts(logits_BL: Tensor, labels_BL: Tensor, judged_BL: Tensor) -> dict[str, Tensor]:
+    """The same for the discriminator.
+
+    Args:
+        logits_BL: its logits; positive means "replaced".
+        labels_BL: what it should have said.
+        judged_BL: the positions that count.
+    """
+    said_BL, labels_BL = (logits_BL > 0) & judged_BL, labels_BL & judged_BL
+    return {"said": said_BL.sum(), "labelled": labels_BL.sum(), "found": (said_BL & labels_BL).sum()}
 
 
 def window_figures(sums: Mapping[str, tuple[float, int]]) -> dict[str, float]:

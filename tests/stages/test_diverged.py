@@ -83,7 +83,9 @@ def test_a_finite_loss_names_all_rows_of_the_step(source: Artifact, tmp_path: Pa
         run = PretrainRun([source], found.draft, settings=small_settings(), report=Silent())
         batches = next(run.phases.batches(3))
         rows = sorted(int(row) for batch in batches for row in batch.rows_B)
-        expected = f"each row's loss is finite without dropout; the step's rows: {name_rows(run.phases.rows[0].shards, rows)}"
+        expected = (
+            f"each row's loss is finite without dropout; the step's rows: {name_rows(run.phases.rows[0].shards, rows)}"
+        )
         assert run._describe(3) == expected
 
 

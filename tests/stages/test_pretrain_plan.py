@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from electra_cli.artifacts import Artifact, Draft, Recipe, open_artifact
 from electra_cli.errors import ArtifactError, UsageError
 from electra_cli.reporting import Silent
-from electra_cli.stages import pretrain, pretrain_budget
+from electra_cli.stages import pretrain, pretrain_budget, pretrain_rehearsal
 from electra_cli.stages.pretrain_run import PretrainRun
 from electra_cli.stages.pretrain_settings import PretrainSettings
 from electra_cli.training.history import read_history
@@ -170,9 +170,17 @@ def test_plans_that_do_not_fit_are_refused(
     assert not list(tmp_path.glob("out/v*/checkpoints"))
 
 
-def test_useful_work_is_what_torch_counts_in_a_real_step(short: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {},
+        {"generator.kind": "unigram"},
+        *({"objective.kind": kind} for kind in ("mlm", "electra-15", "replace-mlm", "all-tokens-mlm", "electric")),
+    ],
+)
+def test_useful_work_is_what_torch_counts_in_a_real_step(short: Path, tmp_path: Path, flags: dict[str, object]) -> None:
     recipe = Recipe("checkpoint", "test", 1, {}, ())
-    settings = small_settings(precision="fp32")
+    settings = small_settings(precision="fp32", **flags)
     draft = Draft(tmp_path, tmp_path, recipe, resumed=False)
     run = PretrainRun([open_artifact(short)], draft, settings=settings, report=Silent())
     steps = run.steps(run.phases.full_steps(0), first=0)
@@ -213,7 +221,8 @@ def added_up(sources: list[Artifact], settings: PretrainSettings) -> int:
 
 
 def test_a_time_budget_is_measured_once_and_kept(short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = small_settings(budget="0.06m", **{"checkpoints.every": 2, "evaluation.every": 1000})
+    monkeypatch.setattr(pretrain_rehearsal, "ENOUGH_SECONDS", 0.05)  # a loaded machine has to have time for six steps
+    settings = small_settings(budget="0.1m", **{"checkpoints.every": 2, "evaluation.every": 1000})
     with pytest.raises(PowerCut):
         pretrain.run(short, tmp_path / "out", settings=settings, report=At(5, cut))
     plan = json.loads((tmp_path / "out" / "v1" / "plan.json").read_bytes())

@@ -7,7 +7,8 @@ from electra_cli.training.metrics import (
     PairMeter,
     area_under_curve,
     embedding_figures,
-    pair_counts,
+    generator_counts,
+    judgement_counts,
     window_figures,
 )
 
@@ -76,7 +77,9 @@ def test_training_figures_are_those_of_the_meter() -> None:
         counted = torch.arange(8)[None, :] < (torch.full((3,), 8) if lengths_B is None else lengths_B)[:, None]
         replaced = (torch.rand(3, 8, generator=dice) < 0.3) & counted
         slots = {"correct_P": correct, "sample_P": sample, "target_P": target, "used_P": used}
-        counts = pair_counts(**slots, logits_BL=logits, replaced_BL=replaced, lengths_B=lengths_B)
+        counts = {"tokens": counted.sum(), "masked": used.sum(), "replaced": replaced.sum()}
+        counts |= generator_counts(correct, sample, target_P=target, used_P=used)
+        counts |= judgement_counts(logits, replaced, counted)
         sums = {name: sums.get(name, 0) + int(value) for name, value in counts.items()}
         labelled = {"logits_N": logits[counted], "labels_N": replaced[counted]}
         meter.add(nll_P=torch.zeros(12), **slots, **labelled, bce=torch.tensor(0.0))
@@ -88,13 +91,11 @@ def test_training_figures_are_those_of_the_meter() -> None:
 
 
 def test_counting_needs_no_values_from_the_device() -> None:
-    slots = {name: torch.empty(6, dtype=torch.int64, device="meta") for name in ("sample_P", "target_P")}
-    tokens = torch.empty(2, 4, dtype=torch.bool, device="meta")
-    used, logits = torch.empty(6, dtype=torch.bool, device="meta"), torch.empty(2, 4, device="meta")
-    slots["correct_P"] = used
-    for lengths in (None, torch.empty(2, dtype=torch.int64, device="meta")):
-        counts = pair_counts(**slots, used_P=used, logits_BL=logits, replaced_BL=tokens, lengths_B=lengths)
-        assert all(count.device.type == "meta" and count.shape == () for count in counts.values())
+    sample, target = torch.empty(2, 6, dtype=torch.int64, device="meta")
+    flags = torch.empty(2, 6, dtype=torch.bool, device="meta")
+    counts = generator_counts(flags[0], sample, target_P=target, used_P=flags[1])
+    counts |= judgement_counts(torch.empty(2, 6, device="meta"), flags, flags)
+    assert all(count.device.type == "meta" and count.shape == () for count in counts.values())
 
 
 def test_what_is_not_finite_is_undefined() -> None:

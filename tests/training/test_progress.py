@@ -81,6 +81,6 @@ def test_counting_a_step_reads_nothing_back() -> None:
 def test_nothing_below_the_line_is_undefined() -> None:
     progress = Progress()
     zero = torch.tensor(0)
-    progress.add(Step(1, 0.1, torch.tensor(1.0), torch.tensor(1.0), {"found": zero, "said": zero, "replaced": zero}))
+    progress.add(Step(1, 0.1, torch.tensor(1.0), torch.tensor(1.0), {"found": zero, "said": zero, "labelled": zero}))
     figures = progress.take_window()
     assert math.isnan(figures["discriminator_precision"]) and math.isnan(figures["discriminator_recall"])
