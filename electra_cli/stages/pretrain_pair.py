@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from electra_cli.errors import UsageError
 from electra_cli.model.pretraining import Electra
 from electra_cli.model.shape import HEAD_WIDTH, EncoderShape, generator_shape
@@ -55,17 +57,33 @@ def build_pair(settings: PretrainSettings, *, vocab_size: int, length: int) -> E
 def build_watch(model: Electra, settings: PretrainSettings, *, work: Work) -> Watch:
     """What judges the figures of a run on `model` while it goes on."""
     optimizer, objective = settings.optimizer, settings.objective
-    stock = work.stocks[0]
+    stock, variant = work.stocks[0], model.variant
+    first = objective.two_stage_steps or 0
     plan = Plan(
         vocab_size=model.discriminator.shape.vocab_size,
         steps=optimizer.steps,
         warmup_steps=optimizer.warmup_steps,
         special_fraction=min(0.5, 3 * stock.rows / stock.tokens),  # [CLS] and two [SEP]; nine rows in ten
-        start_loss=start_loss(
-            vocab_size=model.discriminator.shape.vocab_size,
-            generator_weight=objective.generator_weight,
-            discriminator_weight=objective.discriminator_weight,
-        ),
+        start_loss=_start_loss(model, settings),
+        generator_learns=variant.has_generator_network,
+        judges=variant.objective == "electra",
+        discriminator_from=first,
+        changes=tuple(sorted({*([first] if first else ()), *(phase.stop for phase in work.plan.phases)})),
     )
     size = size_of(sum(p.numel() for p in model.discriminator.parameters()))
     return Watch(plan, size=size, tokens_per_step=optimizer.batch_size * stock.tokens / stock.rows)
+
+
+def _start_loss(model: Electra, settings: PretrainSettings) -> float:
+    objective, variant = settings.objective, model.variant
+    vocab_size = model.discriminator.shape.vocab_size
+    if variant.objective == "electric":  # its logits hold the generator's probabilities: no simple number
+        return math.inf
+    generator_weight = 0.0 if variant.objective == "mlm" else objective.generator_weight
+    if variant.predicts_words:
+        generator_weight += objective.word_weight
+    return start_loss(
+        vocab_size=vocab_size,
+        generator_weight=generator_weight,
+        discriminator_weight=0.0 if variant.predicts_words else objective.discriminator_weight,
+    )

@@ -30,7 +30,6 @@ MOST_SAMPLED = (
     0.9  # of masked tokens sampled right: at 15 % masking 1.5 % of tokens are left to find, not the usual 6 %
 )
 MOST_SAME = 0.5  # of masked positions filled with one and the same word; the most frequent one of real text has 0.05
-# and 0.37 after 500
 AUC_MARGIN = 0.03  # above what knowing the special tokens gives; runs at 0.50 to 0.56 were stuck (benchmarks/README.md)
 LOSS_SHARE = 0.99  # of the loss at the base rate; tiny runs that had left it were at 0.985 and falling
 LOSS_WORSE = 1.05  # of it, whatever the recall: a discriminator that is not even calibrated to the base rate
@@ -54,7 +53,11 @@ class Plan:
         steps: of the whole run.
         warmup_steps: of the learning rate.
         special_fraction: share of the real tokens that are `[CLS]` or `[SEP]`, which are never replaced.
-        start_loss: the weighted loss of two networks that know nothing; see `start_loss`.
+        start_loss: the weighted loss of two networks that know nothing; see `start_loss`. Infinite where it is unknown.
+        generator_learns: whether there is a generator with weights.
+        judges: whether a discriminator learns to tell replaced tokens among all tokens.
+        discriminator_from: the step before which it does not learn yet (two stages).
+        changes: steps after which the loss is another one (phases, stages), so that spikes are not looked for across.
     """
 
     vocab_size: int
@@ -62,12 +65,24 @@ class Plan:
     warmup_steps: int
     special_fraction: float
     start_loss: float
+    generator_learns: bool = True
+    judges: bool = True
+    discriminator_from: int = 0
+    changes: tuple[int, ...] = ()
 
     @property
     def settled(self) -> int:
         """The step from which on a run has to show that it learns."""
         share = int(PATIENCE_SHARE * self.steps)
         return max(self.warmup_steps, min(PATIENCE_MOST, max(PATIENCE_LEAST, share)))
+
+    def judged(self, step: int) -> bool:
+        """Whether the discriminator has to show at `step` that it learns."""
+        return self.judges and step - self.discriminator_from >= self.settled
+
+    def since_change(self, step: int) -> int:
+        """The last step before `step` after which the loss became another one, -1 where it never did."""
+        return max((change for change in self.changes if change < step), default=-1)
 
 
 @dataclass
@@ -150,7 +165,7 @@ def _above_start(plan: Plan, past: Past, record: Record) -> str | None:
 
 
 def _generator_lost(plan: Plan, past: Past, record: Record) -> str | None:
-    if record["step"] < plan.settled:
+    if record["step"] < plan.settled or not plan.generator_learns:
         return None
     loss, uniform = number(record, "generator_loss"), math.log(plan.vocab_size)
     if loss >= uniform:
@@ -172,7 +187,8 @@ def _generator_perfect(plan: Plan, past: Past, record: Record) -> str | None:
 
 
 def _generator_monotone(plan: Plan, past: Past, record: Record) -> str | None:
-    if record["step"] >= plan.settled and (share := number(record, "generator_top_share")) > MOST_SAME:
+    late = plan.generator_learns and record["step"] >= plan.settled
+    if late and (share := number(record, "generator_top_share")) > MOST_SAME:
         return f"the generator draws the same word at {share:.0%} of masked positions"
     return None
 
@@ -180,7 +196,7 @@ def _generator_monotone(plan: Plan, past: Past, record: Record) -> str | None:
 def _at_chance(plan: Plan, past: Past, record: Record) -> str | None:
     auc = number(record, "discriminator_auc")
     known = base_rate_auc(number(record, "replaced_fraction"), plan.special_fraction)
-    if record["step"] >= plan.settled and auc < known + AUC_MARGIN:
+    if plan.judged(record["step"]) and auc < known + AUC_MARGIN:
         return f"the discriminator's AUC on held-out rows is {auc:.3f}; knowing only special tokens gives {known:.3f}"
     return None
 
@@ -188,7 +204,7 @@ def _at_chance(plan: Plan, past: Past, record: Record) -> str | None:
 def _at_base_rate(plan: Plan, past: Past, record: Record) -> str | None:
     loss, recall = number(record, "discriminator_loss"), number(record, "discriminator_recall")
     known = base_rate_loss(number(record, "replaced_fraction"), plan.special_fraction)
-    if record["step"] < plan.settled:
+    if not plan.judged(record["step"]):
         return None
     if loss >= LOSS_WORSE * known or (loss >= LOSS_SHARE * known and recall < LEAST_RECALL):
         return (
@@ -199,7 +215,7 @@ def _at_base_rate(plan: Plan, past: Past, record: Record) -> str | None:
 
 
 def _at_once(plan: Plan, past: Past, record: Record) -> str | None:
-    if not 0 < record["step"] <= EARLY:
+    if not 0 < record["step"] <= EARLY or not plan.judges:
         return None
     recall, precision = number(record, "discriminator_recall"), number(record, "discriminator_precision")
     if (auc := number(record, "discriminator_auc")) > EARLY_AUC:
@@ -212,8 +228,15 @@ def _at_once(plan: Plan, past: Past, record: Record) -> str | None:
     return None
 
 
+def _lately(plan: Plan, past: Past, record: Record, name: str) -> list[float]:
+    """A figure of the last lines that can be compared with this one."""
+    since = plan.since_change(record["step"])
+    lines = (window for window in past.windows if window["step"] > since)
+    return [value for line in lines if math.isfinite(value := number(line, name))]
+
+
 def _loss_spike(plan: Plan, past: Past, record: Record) -> str | None:
-    values = [value for window in past.windows if math.isfinite(value := number(window, "loss"))]
+    values = _lately(plan, past, record, "loss")
     if len(values) < FEWEST:
         return None
     middle, loss = median(values), number(record, "loss")
@@ -224,7 +247,7 @@ def _loss_spike(plan: Plan, past: Past, record: Record) -> str | None:
 
 
 def _norm_spike(plan: Plan, past: Past, record: Record) -> str | None:
-    values = [value for window in past.windows if math.isfinite(value := number(window, "gradient_norm"))]
+    values = _lately(plan, past, record, "gradient_norm")
     if len(values) < FEWEST:
         return None
     middle, norm = median(values), number(record, "gradient_norm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -184,3 +185,22 @@ def test_the_first_loss_is_the_papers() -> None:
 def test_every_rule_can_be_told_from_the_others() -> None:
     assert len({(rule.code, rule.kind) for rule in RULES}) == len(RULES)
     assert all(rule.advice and rule.lines >= 1 for rule in RULES)
+
+
+def test_other_objectives_are_not_held_to_electras_figures() -> None:
+    lost = {"generator_loss": math.log(30_522)}
+    assert wrong("train", **lost) == {"GENERATOR_NOT_LEARNING"}
+    assert wrong("train", plan=replace(PLAN, generator_learns=False), **lost) == set()
+    chance = {"discriminator_auc": 0.5}
+    assert wrong("held-out", **chance) == {"DISCRIMINATOR_AT_CHANCE"}
+    assert wrong("held-out", plan=replace(PLAN, judges=False), **chance) == set()
+    assert wrong("held-out", plan=replace(PLAN, discriminator_from=15_000), **chance) == set()
+    assert wrong("held-out", step=25_000, plan=replace(PLAN, discriminator_from=15_000), **chance) != set()
+
+
+def test_a_loss_of_another_kind_is_no_spike() -> None:
+    """Lines 0 to 19 before a change of phase, line 20 after it; eight lines later it counts again."""
+    changed = replace(PLAN, changes=(19, 40))
+    assert wrong("train", step=20, past=started(windows=20), loss=20.0) == {"LOSS_SPIKE"}
+    assert wrong("train", step=20, plan=changed, past=started(windows=20), loss=20.0) == set()
+    assert wrong("train", step=28, plan=changed, past=started(windows=28), loss=20.0) == {"LOSS_SPIKE"}
