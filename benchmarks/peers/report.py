@@ -154,10 +154,10 @@ def table(lines: Sequence[Line], comparisons: Sequence[Ratio], used: Sequence[di
         f"\n{'batch':>5}  {'':<58}{'tokens/s':>10}{'lowest-highest':>18}{'per CPU s':>11}{'samples':>9}{'peak MB':>9}"
     ]
     for line in lines:
-        spread = f"{line.lowest:,.0f}-{line.highest:,.0f}"
+        spread, used_of = f"{line.lowest:,.0f}-{line.highest:,.0f}", f"{line.used}/{line.taken}"
         text.append(
             f"{line.batch:>5}  {CONTESTANTS[line.name].title:<58}{line.tokens_per_second:>10,.0f}{spread:>18}"
-            f"{line.tokens_per_cpu_second:>11,.0f}{f'{line.used}/{line.taken}':>9}{line.peak_mb:>9,.0f}{'  noisy' if line.noisy else ''}"
+            f"{line.tokens_per_cpu_second:>11,.0f}{used_of:>9}{line.peak_mb:>9,.0f}{'  noisy' if line.noisy else ''}"
         )
     if comparisons:
         text.append(f"\n{'batch':>5}  {'what':<8}{'comparison':<36}{'ratio':>7}{'goal':>9}")
