@@ -30,6 +30,7 @@ import json
 import os
 import platform
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -141,6 +142,7 @@ def main() -> int:
         from benchmarks.peers.worker import work
 
         work(options.worker)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that workers and folders are cleared away
     size = SMALL if options.size == "small" else TINY
     with tempfile.TemporaryDirectory(prefix="pretrain-step-") as folder:
         shards, length = full_rows(options.shards, Path(folder) / "rows")

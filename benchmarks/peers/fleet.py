@@ -55,6 +55,11 @@ class Sample:
     def quiet(self) -> bool:
         return self.other_cores <= QUIET
 
+    @property
+    def tokens_per_cpu_second(self) -> float:
+        """Tokens for each second of the worker's CPU time, on all its threads."""
+        return self.tokens_per_second / self.own_cores
+
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "quiet": self.quiet}
 

@@ -21,6 +21,8 @@ class Line:
         tokens_per_second: median of the samples that count.
         lowest: of them.
         highest: of them.
+        tokens_per_cpu_second: median too; with one thread it says something on a loaded machine, with more the threads
+            that wait for each other count as working.
         used: how many samples count.
         taken: how many there are.
         noisy: too few were quiet, so all of them count.
@@ -32,6 +34,7 @@ class Line:
     tokens_per_second: float
     lowest: float
     highest: float
+    tokens_per_cpu_second: float
     used: int
     taken: int
     noisy: bool
@@ -80,6 +83,7 @@ def summarize(samples: Sequence[Sample]) -> list[Line]:
                     tokens_per_second=statistics.median(speeds),
                     lowest=min(speeds),
                     highest=max(speeds),
+                    tokens_per_cpu_second=statistics.median(sample.tokens_per_cpu_second for sample in used),
                     used=len(used),
                     taken=len(taken),
                     noisy=noisy,
@@ -146,12 +150,14 @@ def utilization(lines: Sequence[Line], rooflines: Sequence[dict[str, Any]]) -> l
 
 def table(lines: Sequence[Line], comparisons: Sequence[Ratio], used: Sequence[dict[str, Any]]) -> str:
     """Everything for a person to read."""
-    text = [f"\n{'batch':>5}  {'':<58}{'tokens/s':>10}{'lowest-highest':>18}{'samples':>9}{'peak MB':>9}"]
+    text = [
+        f"\n{'batch':>5}  {'':<58}{'tokens/s':>10}{'lowest-highest':>18}{'per CPU s':>11}{'samples':>9}{'peak MB':>9}"
+    ]
     for line in lines:
-        spread = f"{line.lowest:,.0f}-{line.highest:,.0f}"
+        spread, used_of = f"{line.lowest:,.0f}-{line.highest:,.0f}", f"{line.used}/{line.taken}"
         text.append(
             f"{line.batch:>5}  {CONTESTANTS[line.name].title:<58}{line.tokens_per_second:>10,.0f}{spread:>18}"
-            f"{f'{line.used}/{line.taken}':>9}{line.peak_mb:>9,.0f}{'  noisy' if line.noisy else ''}"
+            f"{line.tokens_per_cpu_second:>11,.0f}{used_of:>9}{line.peak_mb:>9,.0f}{'  noisy' if line.noisy else ''}"
         )
     if comparisons:
         text.append(f"\n{'batch':>5}  {'what':<8}{'comparison':<36}{'ratio':>7}{'goal':>9}")

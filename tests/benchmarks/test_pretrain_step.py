@@ -46,6 +46,7 @@ def test_the_median_is_over_quiet_samples_only():
     (line,) = summarize([sample("ours", speed, others=others) for speed, others in speeds])
     assert (line.tokens_per_second, line.lowest, line.highest) == (6200, 6000, 6400)
     assert (line.used, line.taken, line.noisy) == (3, 5, False)
+    assert line.tokens_per_cpu_second == 3100  # two cores each
 
 
 def test_with_too_few_quiet_samples_all_count_and_the_line_says_so():
