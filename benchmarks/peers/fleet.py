@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.contestants import CONTESTANTS, ROOFLINE, Job
+from electra_cli.runtime.openmp import wait_briefly
 
 SCRIPT = Path(__file__).resolve().parent.parent / "pretrain_step.py"
 QUIET = 0.2  # cores that other processes may use during a sample
@@ -99,6 +100,8 @@ class Worker:
             "HF_HUB_OFFLINE": "1",
             "PYTHONPATH": os.pathsep.join([str(SCRIPT.parent.parent), os.environ.get("PYTHONPATH", "")]),
         }
+        if CONTESTANTS[job.name].our_settings:
+            wait_briefly(environment)
         with open(log, "ab") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, str(SCRIPT), "--worker", json.dumps(job.to_json())],
@@ -175,7 +178,7 @@ def available_mb() -> float:
 def fit_together(names: Sequence[str], *, batch: int) -> bool:
     """Whether the workers can stay alive side by side: all idle ones, and the largest at work."""
     peaks = {name: BASE_MB + CONTESTANTS[name].mb_per_row * batch for name in names}
-    idle = [peaks[name] if CONTESTANTS[name].keeps_memory else IDLE_MB for name in names]
+    idle = [peaks[name] if CONTESTANTS[name].our_settings else IDLE_MB for name in names]
     return sum(idle) + max(peaks.values()) < 0.8 * available_mb()
 
 

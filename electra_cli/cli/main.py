@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from electra_cli import __version__
 from electra_cli.cli.ui import OutputClosed, emit_json, error_json, say
 from electra_cli.errors import ElectraError, ExitCode
+from electra_cli.runtime.openmp import wait_briefly
 
 # (command, module, function); importing the modules is cheap, what they call is imported when they run
 COMMANDS = (
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bug and shows its traceback. With `--json` stdout gets exactly one object either way.
     """
     _secure_standard_streams()
+    wait_briefly()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = given[: given.index("--")] if "--" in given else given
     as_json, debug = "--json" in options, "--debug" in options

@@ -44,7 +44,11 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, width) → (…, width)."""
-        return F.layer_norm(x, self.weight.shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
+        if x.device.type != "cpu":  # a CPU's kernel takes float32 parameters beside bfloat16 activations as they are
+            weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+        return F.layer_norm(x, weight.shape, weight, bias, self.eps)
 
 
 class Embeddings(nn.Module):

@@ -142,7 +142,8 @@ class _Fused(torch.autograd.Function):
         vocabulary = len(bias_V)
         chunk = CHUNK if h_PE.device.type == "cpu" else SPAN
         # filled up to whole blocks of the sampler with logits of -inf, which become probabilities of 0
-        padded_CV = bias_V.new_full((min(chunk, len(h_PE)), vocabulary + -vocabulary % BLOCK), -torch.inf)
+        padded_CV = bias_V.new_empty(min(chunk, len(h_PE)), vocabulary + -vocabulary % BLOCK)
+        padded_CV[:, vocabulary:] = -torch.inf
         for first in range(0, len(h_PE), SPAN):
             span = slice(first, min(first + SPAN, len(h_PE)))
             grads = h_PE.new_empty(span.stop - first, vocabulary) if wanted else None
