@@ -11,7 +11,7 @@ Shapes: P masked positions (flattened over the batch), E embedding width, V voca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from electra_cli.model.sampling import sample_ids
 
+HeadBackend = Literal["plain", "triton"]
 CHUNK = 512  # rows of logits alive at once: 62 MB in float32 at V = 30,522
 
 
@@ -52,6 +53,7 @@ def generator_output(
     uniform_P: Tensor,
     temperature: float = 1.0,
     disallow_correct: bool = False,
+    backend: HeadBackend = "plain",
 ) -> GeneratorOutput:
     """Score, differentiate and sample the softmax over the vocabulary.
 
@@ -64,7 +66,22 @@ def generator_output(
         uniform_P: one uniform number a row (float64) for the sample.
         temperature: divides the logits before sampling, not in the loss.
         disallow_correct: never sample the original id (released code's setting of that name, electra.md 2.7).
+        backend: `triton` takes the kernels of `model.triton_head`, which draw other samples, while there are gradients
+            to compute; held-out figures are the plain form's always, so that all runs measure the same thing.
     """
+    if backend == "triton" and torch.is_grad_enabled():
+        from electra_cli.model.triton_head import triton_output  # needs Triton, which is no dependency
+
+        return triton_output(
+            h_PE,
+            word_VE,
+            bias_V,
+            target_P=target_P,
+            weight_P=weight_P,
+            uniform_P=uniform_P,
+            temperature=temperature,
+            disallow_correct=disallow_correct,
+        )
     outputs = _Fused.apply(h_PE, word_VE, bias_V, target_P, weight_P, uniform_P, temperature, disallow_correct)  # type: ignore[no-untyped-call]
     return GeneratorOutput(*outputs)
 

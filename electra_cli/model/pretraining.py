@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from electra_cli.model.encoder import Embeddings, Encoder, LayerNorm, Linear, segment_types
-from electra_cli.model.generator_head import GeneratorOutput, generator_output
+from electra_cli.model.generator_head import GeneratorOutput, HeadBackend, generator_output
 from electra_cli.model.noise import Noise
 from electra_cli.model.shape import EncoderShape
 
@@ -114,6 +114,7 @@ class Electra(nn.Module):
         if shared_encoder and discriminator != generator:
             raise ValueError("a shared encoder needs a generator of the discriminator's size: generator.size = 1")
         self.shared_encoder = shared_encoder
+        self.head_backend: HeadBackend = "plain"
         self.embeddings = Embeddings(discriminator)
         self.discriminator = Encoder(discriminator, self.embeddings)
         self.generator = self.discriminator if shared_encoder else Encoder(generator, self.embeddings)
@@ -154,6 +155,7 @@ class Electra(nn.Module):
             weight_P=batch.used_BP.flatten().float(),
             uniform_P=batch.uniform_BP.flatten(),
             temperature=temperature,
+            backend=self.head_backend,
         )
         corrupted_BL = fill(batch, generated.sample_P)
         replaced_BL = corrupted_BL != batch.ids_BL

@@ -19,6 +19,7 @@ from electra_cli.reporting import Reporter
 from electra_cli.runtime.counters import key
 from electra_cli.runtime.machine import choose_machine, keep_freed_memory
 from electra_cli.runtime.signals import StopFlag, stop_flag
+from electra_cli.stages.execution import prepare, uncompiled
 from electra_cli.stages.outcome import Outcome
 from electra_cli.stages.pair import (
     HELD_OUT_SEED,
@@ -101,6 +102,7 @@ class PretrainRun:
             self.held_out = MaskedRows(ShardSet(source, "val"), rule=rule, seed=HELD_OUT_SEED, machine=self.machine)
         initialize(self.model, seed=settings.seed, scheme=settings.model.start)
         self.model.to(self.machine.device)
+        prepare(self.model, settings.execution, self.machine)
         self.optimizer = build_optimizer(
             self.model.named_parameters(),
             weight_decay=optimizer.weight_decay,
@@ -219,13 +221,14 @@ class PretrainRun:
         """Measure on held-out rows; True for the lowest loss so far, which is saved whatever the cadence."""
         if self.held_out is None:
             return False
-        metrics = measure(
-            self.model,
-            self.held_out,
-            limit=self.settings.evaluation.rows,
-            batch_size=self.micro_batch,
-            weights=self.weights,
-        )
+        with uncompiled(self.settings.execution):
+            metrics = measure(
+                self.model,
+                self.held_out,
+                limit=self.settings.evaluation.rows,
+                batch_size=self.micro_batch,
+                weights=self.weights,
+            )
         self.progress.held_out = metrics
         history.append({"step": self.progress.step, "kind": "held-out", **metrics})
         self.report.note(

@@ -93,6 +93,19 @@ class CheckpointSettings(Settings):
     keep: int = setting(3, "newest checkpoints that are kept; the best one is kept besides", shapes=False, ge=1)
 
 
+class ExecutionSettings(Settings):
+    """How the same arithmetic is carried out; it shapes the result, as rounding and Triton's samples differ."""
+
+    compile: Literal["off", "encoder", "step"] = setting(
+        "off", "torch.compile of both encoders, or of the whole forward pass; slower on a CPU (benchmarks)"
+    )
+    head: Literal["auto", "plain", "triton"] = setting(
+        "auto",
+        "kernels of the generator's output over the vocabulary; triton needs a GPU and draws other samples of the same "
+        "distribution. auto is plain until triton has been measured on a GPU",
+    )
+
+
 class PretrainSettings(Settings):
     """Settings of `electra pretrain`; without a preset they are the paper's small."""
 
@@ -104,6 +117,7 @@ class PretrainSettings(Settings):
     optimizer: OptimizerSettings = table(OptimizerSettings, "optimizer, batch and schedule")
     evaluation: EvaluationSettings = table(EvaluationSettings, "held-out evaluation")
     checkpoints: CheckpointSettings = table(CheckpointSettings, "checkpoints", shapes=True)
+    execution: ExecutionSettings = table(ExecutionSettings, "kernels and compilation")
     seed: int = setting(1, "fixes initial weights, data order, masks, samples and dropout", ge=0, lt=2**31)
     precision: Literal["auto", "fp32", "bf16"] = setting(
         "auto", "type of activations; auto is bf16 where the hardware computes it"

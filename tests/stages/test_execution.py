@@ -1,0 +1,82 @@
+"""`execution.compile` and `execution.head`: the same run but for rounding, and what is refused before any work."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from electra_cli.config import shaping
+from electra_cli.errors import UsageError
+from electra_cli.model.pretraining import Electra
+from electra_cli.model.shape import EncoderShape
+from electra_cli.runtime.machine import Machine
+from electra_cli.stages import pretrain
+from electra_cli.stages.execution import prepare
+from electra_cli.stages.pretrain_settings import ExecutionSettings
+from tests.stages.pretraining import make_shards, small_settings
+
+# torch.compile makes an object of an autograd function, of which torch warns.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+CPU = Machine(torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # a compiler for C++ at work, perhaps on a busy machine
+def test_a_compiled_run_is_the_eager_one_but_for_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    shards = make_shards(tmp_path, documents=20)
+    small = {"model.layers": 1, "model.embedding_size": 32, "generator.size": 1.0, "generator.shared_encoder": True}
+    exact = {"model.dropout": 0.0, "model.attention_dropout": 0.0, "optimizer.steps": 3, "precision": "fp32"}
+    found = []
+    for mode in ("off", "encoder"):
+        settings = small_settings(**small, **exact, **{"execution.compile": mode})
+        try:
+            artifact = pretrain.run(shards, tmp_path / mode, settings=settings).artifact
+        finally:
+            torch._dynamo.reset()
+        found.append((load_file(artifact.file("model.safetensors")), artifact.spec["held_out"]["loss"]))
+    (eager, eager_loss), (compiled, compiled_loss) = found
+    assert eager.keys() == compiled.keys()
+    for name, expected in eager.items():
+        torch.testing.assert_close(compiled[name], expected, rtol=1e-4, atol=1e-5, msg=name)
+    assert compiled_loss == pytest.approx(eager_loss, rel=1e-4)
+
+
+def test_the_whole_forward_pass_is_one_graph() -> None:
+    """Without dropout, as dropout on a CPU draws from a generator that a graph cannot hold."""
+    from tests.model.pairs import masked, small_pair
+
+    model, batch = small_pair(), masked([24, 20, 24], width=24)
+    graph = torch.compile(model, backend="eager", fullgraph=True, dynamic=False)
+    try:
+        compiled, plain = graph(batch), model(batch)
+    finally:
+        torch._dynamo.reset()
+    assert torch.equal(compiled.logits_BL, plain.logits_BL)
+    assert torch.equal(compiled.generator.loss, plain.generator.loss)
+
+
+def test_triton_on_a_cpu_is_refused_before_any_work(tmp_path: Path) -> None:
+    shape = EncoderShape(61, 16, 16, 1, 1, 32)
+    with pytest.raises(UsageError) as refused:
+        prepare(Electra(shape, shape), ExecutionSettings(head="triton"), CPU)
+    assert refused.value.where == "execution.head"
+
+
+def test_by_default_nothing_is_touched() -> None:
+    shape = EncoderShape(61, 16, 16, 1, 1, 32)
+    model = Electra(shape, shape)
+    prepare(model, ExecutionSettings(), CPU)
+    assert model.head_backend == "plain"
+    assert all(module._compiled_call_impl is None for module in model.modules())
+
+
+def test_kernels_and_compilation_are_part_of_the_recipe() -> None:
+    plain, compiled = (shaping(small_settings(**{"execution.compile": mode})) for mode in ("off", "step"))
+    assert plain != compiled
