@@ -89,6 +89,18 @@ def test_internal_links_resolve(page):
     assert not broken
 
 
+def test_the_page_of_differences_names_settings_that_exist():
+    """docs/concepts/electra.md: every place has a setting that exists, or says that there is none."""
+    known = {item.key for _, schema in settings_by_command() for item in generate.settings_in(schema)}
+    text = (ROOT / "docs" / "concepts" / "electra.md").read_text(encoding="utf-8")
+    rows = [re.split(r"\s*\|\s*", line)[1:-1] for line in text.split("\n") if re.match(r"\| (?!---|what \|)", line)]
+    assert len(rows) > 40
+    for row in rows:
+        assert len(row) == 5 and all(row), row
+        named = {code.partition(" ")[0] for code in re.findall(r"`([^`]+)`", row[-1])} - {"electra"}
+        assert named <= known and (named or row[-1] == "none"), row
+
+
 def shown_commands(page: Path) -> list[list[str]]:
     """Every `electra …` of a page's shell blocks, as words; variables stay as they are."""
     found = []

@@ -1,7 +1,8 @@
 """The paper's two-segment examples (section "pretraining data" of the released code, `electra.md` 1.3).
 
 Lines of a document are gathered until they fill a row, then split into two contiguous segments. Where the released code
-throws away what does not fit, the rest is carried over to the next row, so every token of a document is in some row.
+throws away what does not fit, the rest is carried over to the next row, so every token of a document is in some row;
+with `carry_over=False` it is thrown away here too.
 Randomness comes from the document itself and the seed, so that rows depend neither on workers nor on the order of
 documents.
 
@@ -64,17 +65,18 @@ def document_random(digest: bytes, *, seed: int) -> random.Random:
     return random.Random(int.from_bytes(hashlib.sha256(b"electra segments %d " % seed + digest).digest(), "big"))
 
 
-def rows_of(line_lengths: Sequence[int], *, length: int, rng: random.Random) -> Iterator[Row]:
+def rows_of(line_lengths: Sequence[int], *, length: int, rng: random.Random, carry_over: bool = True) -> Iterator[Row]:
     """Yield the examples of one document in order.
 
     Args:
         line_lengths: tokens of each line; lines without tokens are passed over.
         length: tokens of a row, special tokens included; at least 5.
         rng: the document's randomness.
+        carry_over: whether what does not fit a row begins the next one. Without, it is lost, as in the released code.
 
     Yields:
         Rows of at most `length` - 2 tokens from the text (- 3 with two segments). Their spans cover the document
-        exactly once.
+        exactly once, without `carry_over` at most once.
     """
     pending: list[Span] = []
     held = start = 0
@@ -87,12 +89,14 @@ def rows_of(line_lengths: Sequence[int], *, length: int, rng: random.Random) -> 
         held += count
         start += count
         while held >= target:
-            row, pending = _example(pending, target, length, rng)
+            row, rest = _example(pending, target, length, rng)
+            pending = rest if carry_over else []
             held = _size(pending)
             yield row
             target = _target(length, rng)
     while pending:
-        row, pending = _example(pending, target, length, rng)
+        row, rest = _example(pending, target, length, rng)
+        pending = rest if carry_over else []
         yield row
         target = _target(length, rng)
 

@@ -1,7 +1,8 @@
 """Shards: rows of token ids as Arrow IPC files, written by workers and read without copying.
 
 A shard is one IPC *file* (a truncated stream would be a valid shorter stream) of ONE uncompressed record batch, so that
-a row is found by arithmetic and a batch of rows is one `numpy` gather. Letters: B rows of a batch, L tokens of a row.
+a row is found by arithmetic and a batch of rows is one `numpy` gather. Its columns are described in
+docs/concepts/artifacts.md. Letters: B rows of a batch, L tokens of a row, N bytes of L bits.
 """
 
 from __future__ import annotations
@@ -29,11 +30,20 @@ class RowBatch:
         ids_BL: token ids, padded.
         lengths_B: tokens of each row, special tokens included.
         first_B: tokens of the first segment, with `[CLS]` and its `[SEP]`; equal to the length without a second.
+        word_bits_BN: which tokens begin a word, eight a byte, the first in the lowest bit; None where the shards do not
+            say.
     """
 
     ids_BL: Ids
     lengths_B: Ids
     first_B: Ids
+    word_bits_BN: npt.NDArray[np.uint8] | None = None
+
+    def word_starts(self) -> npt.NDArray[np.bool_] | None:
+        """Which tokens begin a word: (B, L), or None where the shards do not say."""
+        if self.word_bits_BN is None:
+            return None
+        return np.unpackbits(self.word_bits_BN, axis=1, count=self.ids_BL.shape[1], bitorder="little").view(np.bool_)
 
 
 def shard_name(split: Split, number: int) -> str:
@@ -41,16 +51,18 @@ def shard_name(split: Split, number: int) -> str:
     return f"{split}-{number:05d}.arrow"
 
 
-def shard_schema(*, length: int, vocab_size: int) -> pa.Schema:
-    """Return the schema of a shard: ids take 16 bits where the vocabulary allows it."""
+def shard_schema(*, length: int, vocab_size: int, word_starts: bool = False) -> pa.Schema:
+    """Return the schema of a shard: ids take 16 bits where the vocabulary allows it, word starts a bit a token."""
     ids = pa.uint16() if vocab_size <= 2**16 else pa.uint32()
-    return pa.schema(
-        [
-            pa.field("input_ids", pa.list_(pa.field("item", ids, nullable=False), length), nullable=False),
-            pa.field("length", pa.uint16(), nullable=False),
-            pa.field("first", pa.uint16(), nullable=False),
-        ]
-    )
+    fields = [
+        pa.field("input_ids", pa.list_(pa.field("item", ids, nullable=False), length), nullable=False),
+        pa.field("length", pa.uint16(), nullable=False),
+        pa.field("first", pa.uint16(), nullable=False),
+    ]
+    if word_starts:
+        bits = pa.list_(pa.field("item", pa.uint8(), nullable=False), (length + 7) // 8)
+        fields.append(pa.field("word_start", bits, nullable=False))
+    return pa.schema(fields)
 
 
 def shard_bytes(
@@ -59,20 +71,22 @@ def shard_bytes(
     first_B: npt.NDArray[np.integer],
     *,
     vocab_size: int,
+    word_start_BL: npt.NDArray[np.bool_] | None = None,
 ) -> bytes:
     """Return the contents of a shard file with these rows."""
-    schema = shard_schema(length=ids_BL.shape[1], vocab_size=vocab_size)
+    schema = shard_schema(length=ids_BL.shape[1], vocab_size=vocab_size, word_starts=word_start_BL is not None)
     kind = schema.field("input_ids").type
     width = np.uint16 if kind.value_type == pa.uint16() else np.uint32
     values = pa.array(np.ascontiguousarray(ids_BL, dtype=width).reshape(-1))
-    batch = pa.record_batch(
-        [
-            pa.FixedSizeListArray.from_arrays(values, type=kind),
-            pa.array(lengths_B.astype(np.uint16)),
-            pa.array(first_B.astype(np.uint16)),
-        ],
-        schema=schema,
-    )
+    columns = [
+        pa.FixedSizeListArray.from_arrays(values, type=kind),
+        pa.array(lengths_B.astype(np.uint16)),
+        pa.array(first_B.astype(np.uint16)),
+    ]
+    if word_start_BL is not None:
+        bits = pa.array(np.packbits(word_start_BL, axis=1, bitorder="little").reshape(-1))
+        columns.append(pa.FixedSizeListArray.from_arrays(bits, type=schema.field("word_start").type))
+    batch = pa.record_batch(columns, schema=schema)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_batch(batch)
@@ -89,6 +103,7 @@ class ShardSet:
         length: tokens of a row, pads included.
         tokens: tokens of all rows without pads.
         vocab_size: ids are below it.
+        word_starts: whether the rows say which of their tokens begin a word.
 
     Raises:
         ArtifactError: the artifact is not one of shards, or what its manifest says does not add up.
@@ -110,6 +125,7 @@ class ShardSet:
         try:
             self.length = int(spec["length"])
             self.vocab_size = int(spec["vocab_size"])
+            self.word_starts = bool(spec.get("word_starts", False))
             self.rows = int(spec["splits"][split]["rows"])
             self.tokens = int(spec["splits"][split]["tokens"])
         except (KeyError, TypeError, ValueError) as error:
@@ -132,6 +148,7 @@ class ShardSet:
         ids_BL = np.empty((len(index), self.length), dtype=np.int64)
         lengths_B = np.empty(len(index), dtype=np.int64)
         first_B = np.empty(len(index), dtype=np.int64)
+        bits_BN = np.empty((len(index), (self.length + 7) // 8), dtype=np.uint8) if self.word_starts else None
         shard_of = np.searchsorted(self._ends, index, side="right") - 1
         for number in np.unique(shard_of).tolist():
             shard = self._shard(number)
@@ -140,7 +157,9 @@ class ShardSet:
             ids, lengths, first = shard.ids[rows], shard.lengths[rows], shard.first[rows]
             self._check_rows(ids, lengths, first, self._names[number])
             ids_BL[places], lengths_B[places], first_B[places] = ids, lengths, first
-        return RowBatch(ids_BL, lengths_B, first_B)
+            if bits_BN is not None and shard.word_bits is not None:
+                bits_BN[places] = shard.word_bits[rows]
+        return RowBatch(ids_BL, lengths_B, first_B, bits_BN)
 
     def check(self) -> None:
         """Open every shard and check every row of it: what `electra verify` does beyond the hashes."""
@@ -151,7 +170,8 @@ class ShardSet:
         if number not in self._opened:
             name = self._names[number]
             path = self._artifact.check_file(name)
-            shard = _read_shard(path, shard_schema(length=self.length, vocab_size=self.vocab_size))
+            schema = shard_schema(length=self.length, vocab_size=self.vocab_size, word_starts=self.word_starts)
+            shard = _read_shard(path, schema)
             if len(shard.lengths) != self._ends[number + 1] - self._ends[number]:
                 raise self._wrong(path, f"{len(shard.lengths)} rows, the manifest says otherwise")
             self._opened[number] = shard
@@ -182,6 +202,7 @@ class _Shard:
     ids: npt.NDArray[np.unsignedinteger]
     lengths: npt.NDArray[np.uint16]
     first: npt.NDArray[np.uint16]
+    word_bits: npt.NDArray[np.uint8] | None
 
 
 def _read_shard(path: Path, schema: pa.Schema) -> _Shard:
@@ -195,10 +216,14 @@ def _read_shard(path: Path, schema: pa.Schema) -> _Shard:
             batch = reader.get_batch(0)
     except (OSError, pa.ArrowException) as error:
         raise _bad_shard(path, f"not an Arrow file ({error})", path.parent) from error
-    ids, lengths, first = batch.columns
     batch.validate(full=True)
-    values = ids.flatten().to_numpy(zero_copy_only=True).reshape(len(ids), -1)
-    return _Shard(values, lengths.to_numpy(zero_copy_only=True), first.to_numpy(zero_copy_only=True))
+    ids, lengths, first, *more = (
+        column.flatten().to_numpy(zero_copy_only=True).reshape(len(column), -1)
+        if pa.types.is_fixed_size_list(column.type)
+        else column.to_numpy(zero_copy_only=True)
+        for column in batch.columns
+    )
+    return _Shard(ids, lengths, first, more[0] if more else None)
 
 
 def _bad_shard(path: Path, why: str, artifact: Path) -> ArtifactError:

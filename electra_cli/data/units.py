@@ -21,6 +21,7 @@ from electra_cli.data.corpus import Document
 from electra_cli.data.segments import Row, digest_of, document_random, is_held_out, rows_of
 from electra_cli.data.shards import Split, shard_bytes, shard_name
 from electra_cli.text.tokenizer import Tokenizer
+from electra_cli.text.word_starts import word_starts
 
 _BETWEEN = b"\0"  # between the documents of a unit; text holds none, the corpus reader takes them out
 
@@ -36,6 +37,8 @@ class UnitPlan:
         length: tokens of a row.
         min_row_tokens: rows with fewer tokens from the text are left out.
         seed: of the segments' randomness.
+        carry_over: whether what does not fit a row begins the next one.
+        word_starts: whether rows say which of their tokens begin a word of the text.
     """
 
     folder: Path
@@ -44,6 +47,8 @@ class UnitPlan:
     length: int
     min_row_tokens: int
     seed: int
+    carry_over: bool = True
+    word_starts: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,10 @@ class UnitTask:
 
 @dataclass(frozen=True)
 class UnitRecord:
-    """What a complete unit holds; `rows` 0 means that it has no file. `tokens` counts special tokens, not pads."""
+    """What a complete unit holds; `rows` 0 means that it has no file.
+
+    `tokens` counts special tokens, not pads; `words` the words that begin in rows, where the plan asks for them.
+    """
 
     name: str
     split: str
@@ -73,6 +81,7 @@ class UnitRecord:
     tokens: int
     documents: int
     dropped: dict[str, int]
+    words: int = 0
 
 
 def plan_units(documents: Iterable[Document], *, unit_bytes: int, val_fraction: float, seed: int) -> Iterator[UnitTask]:
@@ -109,41 +118,56 @@ class UnitWriter:
     def write(self, task: UnitTask) -> UnitRecord:
         """Tokenise, segment and write one unit, and its record after it; both are durable then."""
         dropped: Counter[str] = Counter()
-        rows, stream = self._rows(task, dropped)
-        sha256, tokens = "", 0
+        rows, stream, starts = self._rows(task, dropped)
+        sha256, tokens, words = "", 0, 0
         if rows:
             ids_BL, lengths_B, first_B = self._laid_out(rows, stream)
-            data = shard_bytes(ids_BL, lengths_B, first_B, vocab_size=self._tokenizer.vocab_size)
+            start_BL = None if starts is None else _word_starts(rows, starts, length=self._plan.length)
+            data = shard_bytes(
+                ids_BL, lengths_B, first_B, vocab_size=self._tokenizer.vocab_size, word_start_BL=start_BL
+            )
             sha256, tokens = hashlib.sha256(data).hexdigest(), int(lengths_B.sum())
+            words = 0 if start_BL is None else int(start_BL.sum())
             path = self._plan.folder / task.name
             with storage_errors(path):
                 write_durably(path, data)
-        record = UnitRecord(
-            task.name, task.split, self._plan.recipe_id, sha256, len(rows), tokens, task.documents, dict(dropped)
-        )
+        counts = (len(rows), tokens, task.documents, dict(dropped), words)
+        record = UnitRecord(task.name, task.split, self._plan.recipe_id, sha256, *counts)
         path = _record_path(self._plan.folder, task.name)
         with storage_errors(path):
             path.parent.mkdir(exist_ok=True)
             write_durably(path, json.dumps(asdict(record)).encode("ascii"))
         return record
 
-    def _rows(self, task: UnitTask, dropped: Counter[str]) -> tuple[list[Row], npt.NDArray[np.int64]]:
-        """Return the rows of all documents, their spans counted in the token stream of the whole unit."""
+    def _rows(
+        self, task: UnitTask, dropped: Counter[str]
+    ) -> tuple[list[Row], npt.NDArray[np.int64], npt.NDArray[np.bool_] | None]:
+        """Return the rows of all documents, the token stream of the whole unit that their spans count in, and which of
+        its tokens begin a word (None unless the plan asks for it).
+        """
         documents = [(text, text.decode("utf-8").split("\n")) for text in task.text.split(_BETWEEN)]
-        encoded = self._tokenizer.encode_lines([line for _, lines in documents for line in lines])
+        everything = [line for _, lines in documents for line in lines]
+        encoded = self._tokenizer.encode_lines(everything)
         rows: list[Row] = []
         line = start = 0
         for text, lines in documents:
             lengths = [len(ids) for ids in encoded[line : line + len(lines)]]
             line += len(lines)
             rng = document_random(digest_of(text), seed=self._plan.seed)
-            for row in rows_of(lengths, length=self._plan.length, rng=rng):
+            left = sum(lengths)
+            for row in rows_of(lengths, length=self._plan.length, rng=rng, carry_over=self._plan.carry_over):
+                left -= row.tokens
                 if row.tokens < self._plan.min_row_tokens:
                     dropped["short_rows"] += 1
                 else:
                     rows.append(row.moved(start))
+            if left:
+                dropped["overflow_tokens"] += left
             start += sum(lengths)
-        return rows, np.concatenate(encoded)
+        stream = np.concatenate(encoded)
+        if not self._plan.word_starts:
+            return rows, stream, None
+        return rows, stream, np.concatenate(word_starts(self._tokenizer, everything, encoded))
 
     def _laid_out(
         self, rows: list[Row], stream: npt.NDArray[np.int64]
@@ -168,6 +192,23 @@ class UnitWriter:
                     first_B[number] = place
             lengths_B[number] = place
         return ids_BL, lengths_B, first_B
+
+
+def _word_starts(rows: list[Row], starts: npt.NDArray[np.bool_], *, length: int) -> npt.NDArray[np.bool_]:
+    """Return which tokens of the laid-out rows begin a word of the text: (rows, length); special tokens begin none.
+
+    The first token of a span does whatever the text says: what stood before it is elsewhere.
+    """
+    start_BL = np.zeros((len(rows), length), dtype=np.bool_)
+    for number, row in enumerate(rows):
+        place = 1
+        for segment in (row.first, row.second):
+            for start, stop in segment:
+                start_BL[number, place : place + stop - start] = starts[start:stop]
+                start_BL[number, place] = True
+                place += stop - start
+            place += 1
+    return start_BL
 
 
 def finished_unit(plan: UnitPlan, task: UnitTask) -> UnitRecord | None:

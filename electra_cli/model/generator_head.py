@@ -1,11 +1,11 @@
 """The generator's output at the masked positions: loss, gradient and sample in one pass over the logits.
 
-A (P, V) matrix of logits is the largest thing in a small model's step. Here it lives one chunk of rows at a time: the
-chunk's log-sum-exp, loss, sample and the gradient of its logits are taken while it is in cache, and only the
-gradients of the head's inputs are kept (4.4 times the plain form on a CPU, performance.md 2). The price is that the
+A (P, V) matrix of logits is the largest thing in a small model's step. Here it lives a few rows at a time, in cache: a
+chunk's softmax, loss, sample and the gradient of its logits are taken there. Only the gradients of the logits of one
+span of rows are kept, in the compute type, so that the two products behind them are large ones. The price is that the
 weight of each row in the loss must be known in the forward pass, and that there is no second derivative.
 
-Shapes: P masked positions (flattened over the batch), E embedding width, V vocabulary.
+Shapes: P masked positions (flattened over the batch), E embedding width, V vocabulary, C rows of a chunk.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from electra_cli.model.sampling import sample_ids
+from electra_cli.model.sampling import BLOCK, sample_in_blocks
 
 HeadBackend = Literal["plain", "triton"]
-CHUNK = 512  # rows of logits alive at once: 62 MB in float32 at V = 30,522
+
+# Rows of float32 logits alive at once: 16 MB at V = 30,522, which a large cache holds; fewer cost calls, more cost
+# memory traffic. On a GPU a launch costs more than a pass, so the whole span goes at once.
+CHUNK = 128
+SPAN = 512  # rows whose gradients of logits are kept until they are multiplied: 31 MB in bfloat16
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,14 @@ class GeneratorOutput:
         nll_P: cross-entropy of each row, float32, without a gradient.
         sample_P: an id drawn from each row's distribution.
         sample_nll_P: -log of the sample's probability (temperature and `disallow_correct` left out), float32.
-        best_P: each row's most probable id.
+        correct_P: whether the original is a row's most probable id.
     """
 
     loss: Tensor
     nll_P: Tensor
     sample_P: Tensor
     sample_nll_P: Tensor
-    best_P: Tensor
+    correct_P: Tensor
 
 
 def generator_output(
@@ -82,8 +86,50 @@ def generator_output(
             temperature=temperature,
             disallow_correct=disallow_correct,
         )
-    outputs = _Fused.apply(h_PE, word_VE, bias_V, target_P, weight_P, uniform_P, temperature, disallow_correct)  # type: ignore[no-untyped-call]
+    fields = (target_P, weight_P, uniform_P, temperature, disallow_correct)
+    outputs = _Fused.apply(h_PE, word_VE, bias_V, *fields)  # type: ignore[no-untyped-call]
     return GeneratorOutput(*outputs)
+
+
+@dataclass
+class _Rows:
+    """The figures of all rows, filled chunk by chunk."""
+
+    nll_P: Tensor
+    sample_P: Tensor
+    sample_nll_P: Tensor
+    correct_P: Tensor
+
+    @classmethod
+    def empty(cls, like_P: Tensor) -> _Rows:
+        """Room for the rows of `like_P`."""
+        nll_P = torch.empty(like_P.shape, dtype=torch.float32, device=like_P.device)
+        sample_P, correct_P = torch.empty_like(like_P), torch.empty_like(like_P, dtype=torch.bool)
+        return cls(nll_P, sample_P, torch.empty_like(nll_P), correct_P)
+
+    def judge(
+        self,
+        here: slice,
+        logits_CV: Tensor,
+        target_C: Tensor,
+        uniform_C: Tensor,
+        temperature: float,
+        disallow_correct: bool,
+    ) -> Tensor:
+        """Fill in the rows `here` from their logits (padded with -inf to whole blocks); return the probabilities."""
+        probabilities_CV = logits_CV.softmax(-1)
+        hot_CV = probabilities_CV if temperature == 1.0 else (logits_CV / temperature).softmax(-1)
+        if disallow_correct:
+            hot_CV = hot_CV.scatter(-1, target_C[:, None], 0.0)
+        sample_C = sample_in_blocks(hot_CV, uniform_C)
+        top_C = logits_CV.amax(-1)
+        log_sum_C = top_C - probabilities_CV.amax(-1).log()  # of the largest one, which cannot have underflowed
+        target_logit_C = logits_CV.gather(-1, target_C[:, None])[:, 0]
+        self.nll_P[here] = log_sum_C - target_logit_C
+        self.sample_P[here] = sample_C
+        self.sample_nll_P[here] = log_sum_C - logits_CV.gather(-1, sample_C[:, None])[:, 0]
+        self.correct_P[here] = target_logit_C == top_C
+        return probabilities_CV
 
 
 class _Fused(torch.autograd.Function):
@@ -104,42 +150,38 @@ class _Fused(torch.autograd.Function):
         """See `generator_output`."""
         wanted = any(ctx.needs_input_grad[:3])
         word = word_VE.to(h_PE.dtype)
+        rows = _Rows.empty(target_P)
         grad_h = torch.empty_like(h_PE) if wanted else None
-        grad_word = torch.zeros_like(word_VE) if wanted else None
+        grad_word: Tensor | None = None
         grad_bias = torch.zeros_like(bias_V) if wanted else None
-        nll_P = torch.empty(len(target_P), dtype=torch.float32, device=h_PE.device)
-        sample_nll_P = torch.empty_like(nll_P)
-        sample_P, best_P = torch.empty_like(target_P), torch.empty_like(target_P)
-        for start in range(0, len(target_P), CHUNK):
-            rows = slice(start, start + CHUNK)
-            logits = F.linear(h_PE[rows], word).float() + bias_V
-            top, best_P[rows] = logits.max(-1)
-            target = target_P[rows, None]
-            target_logit = logits.gather(-1, target)[:, 0]
-            weights = (logits - top[:, None]).exp_()
-            total = weights.sum(-1)
-            nll_P[rows] = total.log() + top - target_logit
-            hot = weights if temperature == 1.0 else ((logits - top[:, None]) / temperature).exp_()
-            if disallow_correct:
-                hot = hot.scatter(-1, target, 0.0)
-            sample_P[rows] = sample_ids(hot, uniform_P[rows])
-            sample_nll_P[rows] = total.log() + top - logits.gather(-1, sample_P[rows, None])[:, 0]
-            if grad_h is None or grad_word is None or grad_bias is None:
-                continue
-            weight = weight_P[rows, None]
-            grad = weights.mul_(weight / total[:, None])
-            grad.scatter_add_(-1, target, -weight)
-            grad_bias += grad.sum(0)
-            grad = grad.to(h_PE.dtype)
-            grad_h[rows] = grad @ word
-            grad_word += grad.T @ h_PE[rows]
+        vocabulary = len(bias_V)
+        chunk = CHUNK if h_PE.device.type == "cpu" else SPAN
+        # filled up to whole blocks of the sampler with logits of -inf, which become probabilities of 0
+        padded_CV = bias_V.new_full((min(chunk, len(h_PE)), vocabulary + -vocabulary % BLOCK), -torch.inf)
+        for first in range(0, len(h_PE), SPAN):
+            span = slice(first, min(first + SPAN, len(h_PE)))
+            grads = h_PE.new_empty(span.stop - first, vocabulary) if wanted else None
+            for start in range(first, span.stop, chunk):
+                here = slice(start, min(start + chunk, span.stop))
+                padded = padded_CV[: here.stop - start]
+                torch.add(F.linear(h_PE[here], word), bias_V, out=padded[:, :vocabulary])
+                probabilities = rows.judge(here, padded, target_P[here], uniform_P[here], temperature, disallow_correct)
+                if grads is not None and grad_bias is not None:
+                    grad = probabilities[:, :vocabulary].mul_(weight_P[here, None])
+                    grad.scatter_add_(-1, target_P[here, None], -weight_P[here, None])
+                    grad_bias += grad.sum(0)
+                    grads[start - first : here.stop - first] = grad
+            if grads is not None and grad_h is not None:
+                torch.mm(grads, word, out=grad_h[span])
+                piece = (grads.T @ h_PE[span]).to(word_VE.dtype)
+                grad_word = piece if grad_word is None else grad_word.add_(piece)
         ctx.save_for_backward(grad_h, grad_word, grad_bias)
-        ctx.mark_non_differentiable(nll_P, sample_P, sample_nll_P, best_P)
-        return (nll_P * weight_P).sum(), nll_P, sample_P, sample_nll_P, best_P
+        ctx.mark_non_differentiable(rows.nll_P, rows.sample_P, rows.sample_nll_P, rows.correct_P)
+        return (rows.nll_P * weight_P).sum(), rows.nll_P, rows.sample_P, rows.sample_nll_P, rows.correct_P
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        """Scale what the forward pass computed."""
+        """Scale what the forward pass computed; in place, as it is asked for once."""
         grad_h, grad_word, grad_bias = ctx.saved_tensors
-        return grad_h * grad_loss.to(grad_h.dtype), grad_word * grad_loss, grad_bias * grad_loss, *[None] * 5
+        return grad_h * grad_loss.to(grad_h.dtype), grad_word.mul_(grad_loss), grad_bias * grad_loss, *[None] * 5

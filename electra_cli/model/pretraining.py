@@ -142,6 +142,7 @@ class Electra(nn.Module):
         noise: Noise | None = None,
         dtype: torch.dtype = torch.float32,
         temperature: float = 1.0,
+        disallow_correct: bool = False,
     ) -> PairOutput:
         """Fill the masked positions by sampling and judge the result; losses are sums, see `PairOutput`."""
         types_BL = segment_types(batch.first_B, batch.ids_BL.shape[1])
@@ -155,6 +156,7 @@ class Electra(nn.Module):
             weight_P=batch.used_BP.flatten().float(),
             uniform_P=batch.uniform_BP.flatten(),
             temperature=temperature,
+            disallow_correct=disallow_correct,
             backend=self.head_backend,
         )
         corrupted_BL = fill(batch, generated.sample_P)
@@ -170,8 +172,16 @@ class Electra(nn.Module):
 
 
 def fill(batch: MaskedBatch, sample_P: Tensor) -> Tensor:
-    """The original with every used slot's position overwritten by its sample: corrupted_BL (electra.md 2.6)."""
+    """The original with every used slot's position overwritten by its sample: corrupted_BL (electra.md 2.6).
+
+    Samples for one and the same position become the mean of their ids, rounded down: the released code's rule, which
+    matters only where positions are drawn with replacement (electra.md 2.5).
+    """
     original_BP = batch.ids_BL.gather(1, batch.positions_BP)
     value_BP = torch.where(batch.used_BP, sample_P.view_as(original_BP), original_BP)
-    # Unused slots all point at position 0, which is [CLS] and keeps its id, so the order of writes does not matter.
-    return batch.ids_BL.scatter(1, batch.positions_BP, value_BP)
+    # Sums of integers do not depend on the order of the writes. Unused slots all write [CLS] to position 0, which
+    # holds it and is no other slot's: the mean is [CLS] again.
+    zeros_BL = torch.zeros_like(batch.ids_BL)
+    sum_BL = zeros_BL.scatter_add(1, batch.positions_BP, value_BP)
+    hits_BL = zeros_BL.scatter_add(1, batch.positions_BP, torch.ones_like(value_BP))
+    return torch.where(hits_BL > 0, sum_BL // hits_BL.clamp(min=1), batch.ids_BL)

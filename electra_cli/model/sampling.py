@@ -25,14 +25,17 @@ def sample_ids(weights_PV: Tensor, uniform_P: Tensor) -> Tensor:
     Returns:
         sample_P: int64 ids.
     """
-    rows, vocabulary = weights_PV.shape
-    padding = -vocabulary % BLOCK
-    padded = F.pad(weights_PV, (0, padding)) if padding else weights_PV
-    blocks_PNK = padded.view(rows, -1, BLOCK)
-    ends_PN = blocks_PNK.sum(-1, dtype=torch.float64).cumsum(-1)
+    return sample_in_blocks(F.pad(weights_PV, (0, -weights_PV.shape[1] % BLOCK)), uniform_P)
+
+
+def sample_in_blocks(padded_PV: Tensor, uniform_P: Tensor) -> Tensor:
+    """`sample_ids` for weights whose last axis was already filled up with zeros to a multiple of `BLOCK`."""
+    blocks_PNK = padded_PV.view(len(padded_PV), -1, BLOCK)
+    # 192 numbers add up to a part in a million in float32; the running sum over blocks needs more
+    ends_PN = blocks_PNK.sum(-1).to(torch.float64).cumsum(-1)
     target_P = uniform_P * ends_PN[:, -1]
     block_P = torch.searchsorted(ends_PN, target_P[:, None], right=True)[:, 0].clamp_(max=ends_PN.shape[1] - 1)
-    row = torch.arange(rows, device=weights_PV.device)
+    row = torch.arange(len(padded_PV), device=padded_PV.device)
     before_P = torch.where(block_P > 0, ends_PN[row, (block_P - 1).clamp_(min=0)], torch.zeros_like(target_P))
     inside_PK = blocks_PNK[row, block_P].to(torch.float64)
     ends_PK = inside_PK.cumsum(-1)

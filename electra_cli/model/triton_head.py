@@ -1,4 +1,4 @@
-"""The generator's head in Triton: loss, most probable id and sample in one pass over the vocabulary, no logits kept.
+"""The generator's head in Triton: loss and sample in one pass over the vocabulary, no logits kept.
 
 What `generator_head.generator_output` computes, for a GPU. Two things differ:
 
@@ -81,8 +81,10 @@ def triton_output(
     outputs = score(
         h_PE.contiguous(), word_VE, bias_V, target_P, uniform_P.view(torch.int64), temperature, disallow_correct
     )
-    nll_P, sample_P, sample_nll_P, best_P, _ = outputs
-    return GeneratorOutput((nll_P * weight_P).sum(), nll_P.detach(), sample_P, sample_nll_P.detach(), best_P)
+    nll_P, sample_P, sample_nll_P, correct_P, _ = outputs
+    return GeneratorOutput(
+        (nll_P * weight_P).sum(), nll_P.detach(), sample_P, sample_nll_P.detach(), correct_P.view(torch.bool)
+    )
 
 
 @torch.library.custom_op("electra::score", mutates_args=())
@@ -95,16 +97,16 @@ def score(
     temperature: float,
     disallow_correct: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """(nll_P, sample_P, sample_nll_P, best_P, lse_P) of every row; an operator, so that torch.compile leaves it whole.
+    """(nll_P, sample_P, sample_nll_P, correct_P, lse_P) of every row; an operator, which torch.compile leaves whole.
 
     `key_P` is int64, what the noise is a function of. Only `nll_P` has a gradient.
     """
     (rows, width), vocabulary = h_PE.shape, len(bias_V)
     pieces, each = TILES.pieces(rows, vocabulary)
     numbers_5SP = h_PE.new_empty((5, pieces, rows), dtype=torch.float32)
-    ids_2SP = h_PE.new_empty((2, pieces, rows), dtype=torch.int32)
+    sample_SP = h_PE.new_empty((pieces, rows), dtype=torch.int32)
     nll_P, sample_nll_P, lse_P = (h_PE.new_empty(rows, dtype=torch.float32) for _ in range(3))
-    sample_P, best_P = (h_PE.new_empty(rows, dtype=torch.int64) for _ in range(2))
+    sample_P, correct_P = (h_PE.new_empty(rows, dtype=kind) for kind in (torch.int64, torch.int8))
     with _on(h_PE):
         score_kernel[(triton.cdiv(rows, TILES.rows), pieces)](
             h_PE,
@@ -113,7 +115,7 @@ def score(
             target_P.contiguous(),
             key_P.contiguous(),
             numbers_5SP,
-            ids_2SP,
+            sample_SP,
             rows,
             vocabulary,
             1.0 / temperature,
@@ -124,18 +126,18 @@ def score(
         )
         join_kernel[(triton.cdiv(rows, 64),)](
             numbers_5SP,
-            ids_2SP,
+            sample_SP,
             lse_P,
             nll_P,
             sample_P,
             sample_nll_P,
-            best_P,
+            correct_P,
             rows,
             pieces,
             PIECES=triton.next_power_of_2(pieces),
             ROWS=64,
         )
-    return nll_P, sample_P, sample_nll_P, best_P, lse_P
+    return nll_P, sample_P, sample_nll_P, correct_P, lse_P
 
 
 @score.register_fake
@@ -143,7 +145,7 @@ def _(h_PE: Tensor, word_VE: Tensor, bias_V: Tensor, target_P: Tensor, *_: Any) 
     rows = h_PE.shape[0]
     number, index = h_PE.new_empty(rows, dtype=torch.float32), h_PE.new_empty(rows, dtype=torch.int64)
     empty = torch.empty_like
-    return number, index, empty(number), empty(index), empty(number)
+    return number, index, empty(number), empty(index, dtype=torch.int8), empty(number)
 
 
 @torch.library.custom_op("electra::score_gradient", mutates_args=())

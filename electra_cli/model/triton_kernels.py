@@ -83,7 +83,7 @@ def score_kernel(
     target,
     key,
     numbers_5SP,
-    ids_2SP,
+    sample_SP,
     P,
     V,
     coldness,
@@ -100,28 +100,26 @@ def score_kernel(
 
     A piece is `EACH` tiles, and its first one has columns of the vocabulary. Writes as numbers its largest logit, the
     sum of exp(logit - largest), the target's logit (0 when it is elsewhere), score and logit of the winner of the
-    Gumbel race; as ids the most probable one and the winner.
+    Gumbel race; and the winner's id.
     """
     piece = tl.program_id(1)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     here = row < P
     wanted_id = tl.load(target + row, here, 0).to(tl.int32)
     low, high = _row_keys(key, row, here)
-    least, zero, first = tl.full((ROWS,), float("-inf"), tl.float32), tl.zeros((ROWS,), tl.float32), row * 0
-    top, race, total, wanted, drawn, best, sample = least, least, zero, zero, zero, first, first
+    least, zero = tl.full((ROWS,), float("-inf"), tl.float32), tl.zeros((ROWS,), tl.float32)
+    top, race, total, wanted, drawn, sample = least, least, zero, zero, zero, row * 0
     for number in range(EACH):  # tiles behind the vocabulary are -inf and change nothing
         begin = (piece * EACH + number) * COLUMNS
         column = begin + tl.arange(0, COLUMNS)
         logits = _logits(h, word, bias, row, column, P, V, E, DEPTH, PRECISION, WIDEN)
         is_target = column[None, :] == wanted_id[:, None]
         wanted += tl.sum(tl.where(is_target, logits, 0.0), 1)
-        tile_top, tile_best = tl.max(logits, 1, return_indices=True)
-        best = tl.where(tile_top > top, begin + tile_best, best)  # NaN is not greater: ids stay valid
-        new_top = tl.maximum(top, tile_top)
+        new_top = tl.maximum(top, tl.max(logits, 1))
         total = total * tl.exp(top - new_top) + tl.sum(tl.exp(logits - new_top[:, None]), 1)
         top = new_top
         tile_race, tile_sample, tile_drawn = _race(logits, low, high, column, is_target, coldness, FORBID)
-        ahead = tile_race > race
+        ahead = tile_race > race  # never true of NaN: ids stay valid
         sample = tl.where(ahead, begin + tile_sample, sample)
         drawn = tl.where(ahead, tile_drawn, drawn)
         race = tl.maximum(race, tile_race)
@@ -131,19 +129,18 @@ def score_kernel(
     tl.store(numbers_5SP + at + 2 * step, wanted, here)
     tl.store(numbers_5SP + at + 3 * step, race, here)
     tl.store(numbers_5SP + at + 4 * step, drawn, here)
-    tl.store(ids_2SP + at, best, here)
-    tl.store(ids_2SP + at + step, sample, here)
+    tl.store(sample_SP + at, sample, here)
 
 
 @triton.jit
 def join_kernel(
     numbers_5SP,
-    ids_2SP,
+    sample_SP,
     lse_P,
     nll_P,
     sample_P,
     sample_nll_P,
-    best_P,
+    correct_P,
     P,
     pieces,
     PIECES: tl.constexpr,
@@ -155,20 +152,19 @@ def join_kernel(
     at, step = piece[:, None] * P + row[None, :], pieces * P
     there = (piece < pieces)[:, None] & (row < P)[None, :]
     tops = tl.load(numbers_5SP + at, there, float("-inf"))
-    top, first = tl.max(tops, 0, return_indices=True)
+    top = tl.max(tops, 0)
     lse = top + tl.log(tl.sum(tl.load(numbers_5SP + at + step, there, 0.0) * tl.exp(tops - top[None, :]), 0))
     _, winner = tl.max(tl.load(numbers_5SP + at + 3 * step, there, float("-inf")), 0, return_indices=True)
-    leads = piece[:, None] == first[None, :]
     wins = piece[:, None] == winner[None, :]
-    best = tl.sum(tl.where(leads, tl.load(ids_2SP + at, there, 0), 0), 0)
-    sample = tl.sum(tl.where(wins, tl.load(ids_2SP + at + step, there, 0), 0), 0)
+    wanted = tl.sum(tl.load(numbers_5SP + at + 2 * step, there, 0.0), 0)
+    sample = tl.sum(tl.where(wins, tl.load(sample_SP + at, there, 0), 0), 0)
     drawn = tl.sum(tl.where(wins, tl.load(numbers_5SP + at + 4 * step, there, 0.0), 0.0), 0)
     here = row < P
     tl.store(lse_P + row, lse, here)
-    tl.store(nll_P + row, lse - tl.sum(tl.load(numbers_5SP + at + 2 * step, there, 0.0), 0), here)
+    tl.store(nll_P + row, lse - wanted, here)
     tl.store(sample_P + row, sample.to(tl.int64), here)
     tl.store(sample_nll_P + row, lse - drawn, here)
-    tl.store(best_P + row, best.to(tl.int64), here)
+    tl.store(correct_P + row, (wanted == top).to(tl.int8), here)
 
 
 @triton.jit

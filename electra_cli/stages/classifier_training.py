@@ -179,6 +179,7 @@ def fit(model: Classifier, learning: Learning, *, seed: int, state: Path, report
         report.progress(f"finetune (seed {seed})", total=learning.steps, unit="steps", done=progress.step) as meter,
     ):
         for step in steps:
+            step.ensure_finite()
             progress.step = step.number
             progress.loss += float(step.parts["loss"])
             progress.rows += int(step.parts["rows"])
@@ -235,7 +236,7 @@ def _training_batches(learning: Learning, *, seed: int, start: int) -> Iterator[
         yield from batches(learning.train, order[skipped:], pad_id=learning.pad_id, max_length=learning.task.max_length)
 
 
-def _losses(model: Classifier, batch: Batch, step: int, *, learning: Learning, seed: int) -> Losses:
+def _losses(model: Classifier, batch: Batch, step: int, _: int, *, learning: Learning, seed: int) -> Losses:
     """The mean loss of a batch, and its sum and rows for the record."""
     device = learning.machine.device
     ids_BL, types_BL, lengths_B = tensors_of(batch, device)

@@ -76,19 +76,24 @@ def _measure(
     source: Artifact, shards: ShardSet, *, settings: EvaluatePretrainingSettings, report: Reporter
 ) -> dict[str, float | int | None]:
     from electra_cli.runtime.machine import choose_machine, keep_freed_memory
-    from electra_cli.stages.pair import HELD_OUT_SEED, MaskedRows, Weights, load_pair, masking_rule, measure
+    from electra_cli.stages.masking_rule import masking_rule
+    from electra_cli.stages.pair import HELD_OUT_SEED, MaskedRows, Weights, load_pair, measure
+    from electra_cli.stages.pretrain_settings import ObjectiveSettings
 
     keep_freed_memory()
     machine = choose_machine(settings.device, settings.precision)  # type: ignore[arg-type]
-    objective = source.spec["objective"]
-    rule = masking_rule(
-        source.spec["special_ids"], fraction=objective["mask_fraction"], shown_as_mask=objective["shown_as_mask"]
-    )
+    objective = ObjectiveSettings.model_validate(source.spec["objective"])
+    rule = masking_rule(objective, source, vocab_size=shards.vocab_size, machine=machine)
     return measure(
         load_pair(source, machine),
         MaskedRows(shards, rule=rule, seed=HELD_OUT_SEED, machine=machine),
         limit=settings.rows,
         batch_size=settings.batch_size,
-        weights=Weights(objective["generator_weight"], objective["discriminator_weight"], objective["temperature"]),
+        weights=Weights(
+            objective.generator_weight,
+            objective.discriminator_weight,
+            objective.temperature,
+            objective.disallow_correct,
+        ),
         report=report,
     )

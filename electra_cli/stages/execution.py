@@ -34,7 +34,7 @@ def prepare(model: Electra, settings: ExecutionSettings, machine: Machine) -> No
     import torch._dynamo
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _SHAPES)
-    # On a CPU dropout draws from a torch.Generator, which a graph cannot hold: there it is cut into several.
+    # On a CPU dropout draws from NumPy, which a graph cannot hold: there it is cut into several.
     whole = machine.device.type != "cpu"
     parts = [model] if settings.compile == "step" else [part for part in model.modules() if isinstance(part, Encoder)]
     for part in parts:

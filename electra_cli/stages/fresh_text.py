@@ -40,7 +40,11 @@ def rows_of_text(checkpoint: Artifact, texts: Sequence[Path], *, report: Reporte
 
     with tempfile.TemporaryDirectory(prefix="electra-") as folder:
         tokenizer = _own_tokenizer(checkpoint, Path(folder) / "tokenizer", report)
-        settings = ShardSettings(length=checkpoint.spec["length"], val_fraction=0.0)
+        settings = ShardSettings(
+            length=checkpoint.spec["length"],
+            val_fraction=0.0,
+            word_starts=checkpoint.spec.get("word_starts", False),
+        )
         outcome = shard(texts, tokenizer, Path(folder) / "shards", settings=settings, report=report)
         yield ShardSet(outcome.artifact, "train")
 

@@ -35,6 +35,7 @@ class Weights:
     generator: float
     discriminator: float
     temperature: float = 1.0
+    disallow_correct: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,6 @@ class CountedBatch:
     masked: torch.Tensor
     tokens: torch.Tensor
     rows_B: np.ndarray[Any, np.dtype[np.int64]]
-
-
-def masking_rule(tokenizer_spec: dict[str, Any], *, fraction: float, shown_as_mask: float) -> MaskingRule:
-    """The rule for a vocabulary, from the special ids in its artifact's spec: [UNK] may be masked, the others never."""
-    special = {name: int(tokenizer_spec[name]) for name in ("pad", "cls", "sep", "mask")}
-    return MaskingRule(fraction, shown_as_mask, tuple(sorted(special.values())), special["mask"])
 
 
 def load_pair(artifact: Artifact, machine: Machine) -> Electra:
@@ -89,7 +84,16 @@ class MaskedRows:
             torch.from_numpy(array).to(device, non_blocking=True)
             for array in (rows.ids_BL, rows.lengths_B, rows.first_B, index_B, epoch_B)
         )
-        masks = draw_masks(ids_BL, lengths_B, rule=self.rule, seed=self.seed, epoch_B=epochs_B, sample_B=sample_B)
+        starts_BL = rows.word_starts() if self.rule.whole_words else None
+        masks = draw_masks(
+            ids_BL,
+            lengths_B,
+            rule=self.rule,
+            seed=self.seed,
+            epoch_B=epochs_B,
+            sample_B=sample_B,
+            word_start_BL=None if starts_BL is None else torch.from_numpy(starts_BL).to(device, non_blocking=True),
+        )
         full = bool((rows.lengths_B == rows.ids_BL.shape[1]).all())  # numpy: known without asking the device
         return MaskedBatch(
             ids_BL=ids_BL,
@@ -117,7 +121,13 @@ def pair_losses(
 ) -> Losses:
     """The joint loss of one micro-batch (electra.md 4) and the sums that the log shows."""
     batch = counted.batch
-    output = model(batch, noise=noise, dtype=dtype, temperature=weights.temperature)
+    output = model(
+        batch,
+        noise=noise,
+        dtype=dtype,
+        temperature=weights.temperature,
+        disallow_correct=weights.disallow_correct,
+    )
     generator = output.generator.loss / counted.masked
     discriminator = output.discriminator_loss / counted.tokens
     return Losses(
@@ -147,14 +157,19 @@ def measure(
         for start in range(0, total, batch_size):
             size = min(batch_size, total - start)
             batch, _ = rows.batch(start, size)
-            output = model(batch, dtype=rows.machine.dtype, temperature=weights.temperature)
+            output = model(
+                batch,
+                dtype=rows.machine.dtype,
+                temperature=weights.temperature,
+                disallow_correct=weights.disallow_correct,
+            )
             length = batch.ids_BL.shape[1]
             lengths_B = torch.full((size,), length) if batch.lengths_B is None else batch.lengths_B
             counted_BL = torch.arange(length, device=lengths_B.device)[None, :] < lengths_B[:, None]
             counted_BL = counted_BL.to(rows.machine.device)
             meter.add(
                 nll_P=output.generator.nll_P,
-                best_P=output.generator.best_P,
+                correct_P=output.generator.correct_P,
                 sample_P=output.generator.sample_P,
                 target_P=batch.ids_BL.gather(1, batch.positions_BP).flatten(),
                 used_P=batch.used_BP.flatten(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,15 +19,16 @@ from electra_cli.model.shape import HEAD_WIDTH, EncoderShape, generator_shape
 from electra_cli.reporting import Reporter
 from electra_cli.runtime.counters import key
 from electra_cli.runtime.machine import choose_machine, keep_freed_memory
+from electra_cli.runtime.prefetch import ahead
 from electra_cli.runtime.signals import StopFlag, stop_flag
 from electra_cli.stages.execution import prepare, uncompiled
+from electra_cli.stages.masking_rule import masking_rule
 from electra_cli.stages.outcome import Outcome
 from electra_cli.stages.pair import (
     HELD_OUT_SEED,
     CountedBatch,
     MaskedRows,
     Weights,
-    masking_rule,
     measure,
     pair_losses,
 )
@@ -40,6 +42,7 @@ from electra_cli.training.schedule import warmup_then_linear
 
 METRICS, SPEED = "metrics.jsonl", "speed.jsonl"
 DROPOUT = 11  # purpose of a draw, part of its key
+PREFETCH = 2  # steps whose batches are made while an accelerator computes
 
 
 def pretrain(source: Artifact, draft: Draft, *, settings: PretrainSettings, report: Reporter) -> Outcome:
@@ -92,10 +95,13 @@ class PretrainRun:
         self.micro_batch = optimizer.micro_batch or optimizer.batch_size
         spec = source.spec
         self.model = build_pair(settings, vocab_size=spec["vocab_size"], length=spec["length"])
-        self.weights = Weights(objective.generator_weight, objective.discriminator_weight, objective.temperature)
-        rule = masking_rule(
-            spec["special_ids"], fraction=objective.mask_fraction, shown_as_mask=objective.shown_as_mask
+        self.weights = Weights(
+            objective.generator_weight,
+            objective.discriminator_weight,
+            objective.temperature,
+            objective.disallow_correct,
         )
+        rule = masking_rule(objective, source, vocab_size=spec["vocab_size"], machine=self.machine)
         self.rows = MaskedRows(ShardSet(source, "train"), rule=rule, seed=settings.seed, machine=self.machine)
         self.held_out: MaskedRows | None = None
         if spec["splits"].get("val", {}).get("rows", 0):
@@ -119,6 +125,8 @@ class PretrainRun:
             "ties": ties(self.model),
             "start": settings.model.start,
         }
+        if self.rows.shards.word_starts:
+            self.spec["word_starts"] = True
         self.progress = Progress()
 
     def complete(self, stop: StopFlag) -> Outcome:
@@ -167,12 +175,9 @@ class PretrainRun:
 
     def _train(self, history: History, speed: History, stop: StopFlag) -> None:
         settings, optimizer = self.settings, self.settings.optimizer
-        batches = self.rows.steps(
-            first=self.progress.step,
-            last=optimizer.steps,
-            batch_size=optimizer.batch_size,
-            micro_batch=self.micro_batch,
-        )
+        batches = self._batches(self.progress.step)
+        if self.machine.device.type != "cpu":
+            batches = ahead(batches, depth=PREFETCH)
         steps = train(
             self.model,
             self.optimizer,
@@ -183,14 +188,17 @@ class PretrainRun:
             ),
             clip=optimizer.clip,
             start_step=self.progress.step,
-            describe=lambda batches: f"rows {[int(row) for batch in batches for row in batch.rows_B[:8]]} …",
+            describe=self._describe,
         )
         clock, logged = time.perf_counter(), self.progress.step
+        looking = (settings.log_every, settings.evaluation.every, settings.checkpoints.every)
         with self.report.progress("pretraining", total=optimizer.steps, unit="steps", done=self.progress.step) as meter:
             for step in steps:
                 self.progress.add(step)
                 meter.advance()
                 last = step.number == optimizer.steps
+                if last or stop or any(step.number % every == 0 for every in looking):
+                    step.ensure_finite()
                 if step.number % settings.log_every == 0 or last:
                     means = self.progress.take_window()
                     history.append({"step": step.number, "kind": "train", "learning_rate": step.learning_rate, **means})
@@ -211,10 +219,22 @@ class PretrainRun:
                         hint="run the same command again to continue",
                     )
 
-    def _losses(self, batch: CountedBatch, number: int) -> Losses:
+    def _batches(self, first: int) -> Iterator[list[CountedBatch]]:
+        """Yield the micro-batches of each step from step `first` (from 0) to the last."""
+        optimizer = self.settings.optimizer
+        return self.rows.steps(
+            first=first, last=optimizer.steps, batch_size=optimizer.batch_size, micro_batch=self.micro_batch
+        )
+
+    def _describe(self, step: int) -> str:
+        """What to say of the data of the step that follows `step` steps."""
+        rows = [int(row) for batch in next(self._batches(step)) for row in batch.rows_B[:8]]
+        return f"rows {rows} …"
+
+    def _losses(self, batch: CountedBatch, step: int, number: int) -> Losses:
         shape = self.model.discriminator.shape
         dropping = shape.dropout > 0 or shape.attention_dropout > 0
-        noise = Noise(key(self.settings.seed, DROPOUT, number), self.machine.device) if dropping else None
+        noise = Noise(key(self.settings.seed, DROPOUT, step, number), self.machine.device) if dropping else None
         return pair_losses(self.model, batch, weights=self.weights, noise=noise, dtype=self.machine.dtype)
 
     def _evaluate(self, history: History) -> bool:

@@ -46,9 +46,36 @@ class ObjectiveSettings(Settings):
     shown_as_mask: float = setting(
         0.85, "share of masked positions shown as [MASK]; the others keep their token", ge=0, le=1
     )
+    shown_as_random: float = setting(
+        0.0, "share of masked positions shown as a random word (BERT: 0.1, with 0.8 shown as [MASK])", ge=0, le=1
+    )
+    mask_draw: Literal["distinct", "with-replacement"] = setting(
+        "distinct",
+        "how positions are drawn; with-replacement is the released code's: about 7 of 100 draws hit a position that "
+        "was drawn already, and different samples for one position become the mean of their ids",
+    )
+    whole_words: bool = setting(
+        False,
+        "mask whole words (the pieces of a word together), as BERT's whole-word masking; a word is a token and the ## "
+        "pieces after it, or what the shards' word_starts say",
+    )
+    disallow_correct: bool = setting(
+        False, "never sample the original token, so that every masked token is replaced (released code's setting)"
+    )
     generator_weight: float = setting(1.0, "weight of the generator's loss", ge=0)
     discriminator_weight: float = setting(50.0, "weight of the discriminator's loss (paper: 50)", ge=0)
     temperature: float = setting(1.0, "divides the generator's logits before sampling", gt=0)
+
+    @model_validator(mode="after")
+    def _masks_fit(self) -> Self:
+        problems = []
+        if (shown := self.shown_as_mask + self.shown_as_random) > 1 + 1e-9:
+            problems.append(f"shown_as_mask and shown_as_random are shares of the same positions and sum to {shown:g}")
+        if self.whole_words and self.mask_draw != "distinct":
+            problems.append('whole_words needs mask_draw = "distinct": words are not drawn twice')
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
 
 class OptimizerSettings(Settings):
@@ -97,13 +124,21 @@ class ExecutionSettings(Settings):
     """How the same arithmetic is carried out; it shapes the result, as rounding and Triton's samples differ."""
 
     compile: Literal["off", "encoder", "step"] = setting(
-        "off", "torch.compile of both encoders, or of the whole forward pass; slower on a CPU (benchmarks)"
+        "off",
+        "torch.compile of both encoders, or of the whole forward pass as one graph, which needs head = triton; slower "
+        "than off on a CPU",
     )
     head: Literal["auto", "plain", "triton"] = setting(
         "auto",
         "kernels of the generator's output over the vocabulary; triton needs a GPU and draws other samples of the same "
         "distribution. auto is plain until triton has been measured on a GPU",
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.compile == "step" and self.head != "triton":
+            raise ValueError("compile = step needs head = triton: no other head can be part of a graph")
+        return self
 
 
 class PretrainSettings(Settings):

@@ -24,7 +24,7 @@ class PairMeter:
         self,
         *,
         nll_P: Tensor,
-        best_P: Tensor,
+        correct_P: Tensor,
         sample_P: Tensor,
         target_P: Tensor,
         used_P: Tensor,
@@ -34,7 +34,7 @@ class PairMeter:
     ) -> None:
         """Count one batch: P masked slots of which `used_P` count, N tokens that count."""
         self.nll += float((nll_P * used_P).sum(dtype=torch.float64))
-        self.correct += float(((best_P == target_P) & used_P).sum())
+        self.correct += float((correct_P & used_P).sum())
         self.sampled_correct += float(((sample_P == target_P) & used_P).sum())
         self.masked += int(used_P.sum())
         self.bce += float(bce)

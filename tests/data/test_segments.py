@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,6 +91,61 @@ def test_every_token_is_in_exactly_one_row(lengths, length, seed):
     for row in rows:
         specials = 3 if row.second else 2
         assert row.first and 0 < row.tokens <= length - specials
+
+
+def test_what_does_not_fit_is_lost_where_nothing_is_carried_over():
+    # The rows of `test_lines_are_split_at_the_goal` and of `…_long_line_is_carried_over`, without what follows the cut.
+    dice = Dice(LONG, TWO, TAILS, LONG)
+    assert list(rows_of([5, 5, 5], length=15, rng=dice, carry_over=False)) == [Row(((0, 5),), ((5, 12),))]
+    assert dice.draws == []
+    dice = Dice(LONG, TWO, LONG, TWO, LONG)
+    rows = list(rows_of([26, 4], length=10, rng=dice, carry_over=False))
+    assert rows == [Row(((0, 8),), ()), Row(((26, 30),), ())]
+    assert dice.draws == []
+
+
+def released(lines, length, rng):
+    """electra.md 1.3, list by list: what the released code makes of a document, [CLS] and [SEP] left out."""
+
+    def short_or_long():
+        return 5 + int(rng.random() * (length - 4)) if rng.random() < 0.05 else length
+
+    def emit():
+        goal = 100_000 if rng.random() < 0.1 else (target - 3) // 2
+        a, b = [], []
+        for sentence in sentences:
+            if not a or len(a) + len(sentence) < goal or (not b and len(a) < goal and rng.random() < 0.5):
+                a += sentence
+            else:
+                b += sentence
+        a = a[: length - 2]
+        return a, b[: max(0, length - len(a) - 3)]
+
+    sentences, count, target = [], 0, short_or_long()
+    for line in lines:
+        if not line:
+            continue
+        sentences.append(line)
+        count += len(line)
+        if count >= target:
+            yield emit()
+            sentences, count, target = [], 0, short_or_long()
+    if sentences:
+        yield emit()
+
+
+@given(st.lists(st.integers(0, 60), max_size=40), st.integers(8, 64), st.integers(0, 2**32))
+@settings(max_examples=300, deadline=None)
+def test_without_carry_over_rows_are_those_of_the_released_code(lengths, length, seed):
+    ends = [sum(lengths[:number]) for number in range(len(lengths) + 1)]
+    lines = [list(range(start, stop)) for start, stop in pairwise(ends)]
+    expected = list(released(lines, length, random.Random(seed)))
+    rows = rows_of(lengths, length=length, rng=random.Random(seed), carry_over=False)
+    found = [
+        tuple([place for start, stop in segment for place in range(start, stop)] for segment in (row.first, row.second))
+        for row in rows
+    ]
+    assert found == expected
 
 
 def test_shares_are_those_of_the_paper():

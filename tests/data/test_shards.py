@@ -31,7 +31,10 @@ def publish(make_artifact):
         contents, splits = {}, {}
         for split, shards in (("train", train), ("val", val)):
             for number, rows in enumerate(shards):
-                contents[shard_name(split, number)] = shard_bytes(*rows, vocab_size=vocab_size)
+                start_BL = rows[3] if len(rows) > 3 else None
+                contents[shard_name(split, number)] = shard_bytes(
+                    *rows[:3], vocab_size=vocab_size, word_start_BL=start_BL
+                )
             splits[split] = {
                 "rows": sum(len(rows[0]) for rows in shards),
                 "tokens": sum(int(rows[1].sum()) for rows in shards),
@@ -94,6 +97,41 @@ def test_large_vocabularies_take_32_bits(publish):
     found = ShardSet(publish([rows], vocab_size=500_000), "train").gather(np.arange(50))
     assert found.ids_BL.max() > 2**16
     assert (found.ids_BL == rows[0]).all()
+
+
+@pytest.mark.parametrize("length", [LENGTH, 13])
+def test_word_starts_are_a_bit_a_token(length, publish):
+    dice = np.random.default_rng(4)
+    shards, starts = [], []
+    for count in (5, 9):
+        ids_BL = dice.integers(5, VOCAB, (count, length))
+        full = np.full(count, length)
+        starts.append(dice.random((count, length)) < 0.5)
+        shards.append((ids_BL, full, full, starts[-1]))
+    artifact = publish(shards, length=length, word_starts=True)
+    found = ShardSet(artifact, "train")
+    index = np.array([13, 0, 6, 5, 4])
+    batch = found.gather(index)
+    assert (batch.word_starts() == np.concatenate(starts)[index]).all()
+    assert (batch.ids_BL == np.concatenate([rows[0] for rows in shards])[index]).all()
+    with pa.ipc.open_file(artifact.path / "train-00000.arrow") as reader:
+        first = reader.read_all()["word_start"][0].as_py()
+    assert len(first) == -(-length // 8)
+    assert [first[place // 8] >> place % 8 & 1 for place in range(length)] == starts[0][0].astype(int).tolist()
+
+
+def test_shards_without_word_starts_have_no_column_for_them(publish):
+    found = ShardSet(publish([some_rows(4, seed=1)]), "train")
+    assert not found.word_starts
+    assert found.gather(np.arange(4)).word_starts() is None
+    assert shard_schema(length=LENGTH, vocab_size=VOCAB).names == ["input_ids", "length", "first"]
+
+
+def test_a_spec_that_is_wrong_about_word_starts_is_found(publish):
+    artifact = publish([some_rows(4, seed=1)], word_starts=True)
+    with pytest.raises(ArtifactError) as caught:
+        ShardSet(artifact, "train").gather(np.arange(4))
+    assert caught.value.code == "BAD_SHARD"
 
 
 @pytest.mark.parametrize("index", [[23], [-1], [0, 99]])

@@ -23,7 +23,11 @@ def documents_of(text):
 
 
 def rows_in(path):
-    with pa.ipc.open_file(path) as reader:
+    return rows_in_bytes(path.read_bytes())
+
+
+def rows_in_bytes(data):
+    with pa.ipc.open_file(pa.py_buffer(data)) as reader:
         table = reader.read_all()
     return np.array(table["input_ids"].to_pylist()), table["length"].to_pylist(), table["first"].to_pylist()
 
@@ -71,6 +75,50 @@ def test_a_unit_holds_the_rows_that_a_slow_reading_of_the_rules_gives(plan, smal
     assert (record.rows, record.tokens) == (len(expected), sum(lengths))
     assert record.dropped == {"short_rows": short}
     assert short > 0
+
+
+def test_word_starts_follow_the_tokens_into_their_rows(plan, small_corpus, small_tokenizer):
+    """Words of this corpus are its white space's: "cats" and "house." are one each, and have two tokens."""
+    text = small_corpus.replace("cat", "cats").replace(" .", ".")
+    documents = documents_of(text)[:20]
+    (task,) = plan_units(documents, unit_bytes=10**9, val_fraction=0.0, seed=3)
+    record = UnitWriter(plan).write(task)
+    before = (plan.folder / record.name).read_bytes()
+    with_starts = UnitWriter(replace(plan, word_starts=True)).write(task)
+    assert rows_in(plan.folder / with_starts.name)[1:] == rows_in_bytes(before)[1:]
+    assert (rows_in(plan.folder / with_starts.name)[0] == rows_in_bytes(before)[0]).all(), "the same rows"
+
+    expected = []
+    for document in documents:
+        lines = [[(word, tokens(word, small_tokenizer)) for word in line.split()] for line in document.lines]
+        stream = [number == 0 for line in lines for _, ids in line for number in range(len(ids))]
+        rng = document_random(digest_of("\n".join(document.lines).encode()), seed=3)
+        for row in rows_of([sum(len(ids) for _, ids in line) for line in lines], length=32, rng=rng):
+            if row.tokens < 5:
+                continue
+            flags = []
+            for segment in (row.first, row.second):
+                flags.append(False)
+                for start, stop in segment:
+                    flags += [True, *stream[start + 1 : stop]]
+            expected.append([*flags, False][: 32 if row.second else len(flags)])
+    with pa.ipc.open_file(plan.folder / with_starts.name) as reader:
+        bits = np.array(reader.read_all()["word_start"].to_pylist(), dtype=np.uint8)
+    found = np.unpackbits(bits, axis=1, bitorder="little").astype(bool)
+    assert [row[: len(flags)].tolist() for row, flags in zip(found, expected, strict=True)] == expected
+    assert not any(row[len(flags) :].any() for row, flags in zip(found, expected, strict=True))
+    assert with_starts.words == sum(map(sum, expected)) and record.words == 0
+
+
+def tokens(word, tokenizer):
+    return tokenizer.raw.encode(word, add_special_tokens=False).ids
+
+
+def test_what_is_not_carried_over_is_counted(plan):
+    task = UnitTask("train", 0, " ".join(["cat"] * 100).encode(), 1)
+    assert UnitWriter(plan).write(task).dropped == {}
+    record = UnitWriter(replace(plan, carry_over=False)).write(task)
+    assert (record.rows, record.tokens, record.dropped) == (1, 32, {"overflow_tokens": 70})
 
 
 def test_rows_do_not_depend_on_the_units(plan, small_corpus):

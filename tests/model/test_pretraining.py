@@ -137,6 +137,44 @@ def test_a_sample_equal_to_the_original_counts_as_original(pair: Electra) -> Non
     assert torch.equal(fill(batch, original), batch.ids_BL)
 
 
+def test_samples_of_one_position_become_the_mean_of_their_ids() -> None:
+    """The released code's rule (electra.md 2.5): writes that collide are summed and divided by their number."""
+    batch = masked([20, 20], width=20)
+    positions = torch.tensor([[3, 3, 5, 3, 0], [7, 7, 9, 0, 0]])
+    batch = dataclasses.replace(batch, positions_BP=positions, used_BP=positions > 0)
+    samples = torch.tensor([[10, 15, 31, 20, 60], [33, 33, 40, 59, 58]])
+    expected = batch.ids_BL.clone()
+    expected[0, 3], expected[0, 5] = 15, 31  # (10 + 15 + 20) / 3
+    expected[1, 7], expected[1, 9] = 33, 40  # the same sample twice is that sample; unused slots write nothing
+    assert torch.equal(fill(batch, samples.flatten()), expected)
+    samples[0, 1] = 16
+    expected[0, 3] = 15  # 46 / 3, rounded down
+    assert torch.equal(fill(batch, samples.flatten()), expected)
+
+
+def test_a_position_drawn_twice_counts_twice_in_the_generators_loss(pair: Electra) -> None:
+    batch = masked([20], width=20)
+    once = dataclasses.replace(
+        batch,
+        positions_BP=torch.tensor([[6, 9]]),
+        used_BP=torch.ones(1, 2, dtype=torch.bool),
+        uniform_BP=torch.rand(1, 2),
+    )
+    twice = dataclasses.replace(
+        once, positions_BP=torch.tensor([[6, 6]]), masked_BL=once.masked_BL, uniform_BP=once.uniform_BP
+    )
+    first = pair(once).generator.nll_P[0].item()
+    assert pair(twice).generator.loss.item() == pytest.approx(2 * first, rel=1e-6)
+
+
+def test_the_original_is_never_sampled_when_it_is_disallowed(pair: Electra) -> None:
+    batch = masked([20] * 64, width=20)
+    assert pair(batch).replaced_BL.sum() < batch.used_BP.sum()
+    replaced = pair(batch, disallow_correct=True).replaced_BL
+    assert replaced.sum() == batch.used_BP.sum()
+    assert replaced.gather(1, batch.positions_BP)[batch.used_BP].all()
+
+
 def test_no_gradient_from_the_discriminator_reaches_the_generator(pair: Electra) -> None:
     pair(masked([20, 16], width=20)).discriminator_loss.backward()
     own = [*pair.generator.layers.parameters(), *pair.generator_head.parameters()]

@@ -19,12 +19,11 @@ from electra_cli.stages.execution import prepare
 from electra_cli.stages.pretrain_settings import ExecutionSettings
 from tests.stages.pretraining import make_shards, small_settings
 
-# torch.compile makes an object of an autograd function, of which torch warns.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 CPU = Machine(torch.device("cpu"), torch.float32)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit, which torch's compiler uses
 @pytest.mark.timeout(600)  # a compiler for C++ at work, perhaps on a busy machine
 def test_a_compiled_run_is_the_eager_one_but_for_rounding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if shutil.which("g++") is None:
@@ -48,20 +47,6 @@ def test_a_compiled_run_is_the_eager_one_but_for_rounding(tmp_path: Path, monkey
     assert compiled_loss == pytest.approx(eager_loss, rel=1e-4)
 
 
-def test_the_whole_forward_pass_is_one_graph() -> None:
-    """Without dropout, as dropout on a CPU draws from a generator that a graph cannot hold."""
-    from tests.model.pairs import masked, small_pair
-
-    model, batch = small_pair(), masked([24, 20, 24], width=24)
-    graph = torch.compile(model, backend="eager", fullgraph=True, dynamic=False)
-    try:
-        compiled, plain = graph(batch), model(batch)
-    finally:
-        torch._dynamo.reset()
-    assert torch.equal(compiled.logits_BL, plain.logits_BL)
-    assert torch.equal(compiled.generator.loss, plain.generator.loss)
-
-
 def test_triton_on_a_cpu_is_refused_before_any_work(tmp_path: Path) -> None:
     shape = EncoderShape(61, 16, 16, 1, 1, 32)
     with pytest.raises(UsageError) as refused:
@@ -78,5 +63,11 @@ def test_by_default_nothing_is_touched() -> None:
 
 
 def test_kernels_and_compilation_are_part_of_the_recipe() -> None:
-    plain, compiled = (shaping(small_settings(**{"execution.compile": mode})) for mode in ("off", "step"))
+    plain, compiled = (shaping(small_settings(**{"execution.compile": mode})) for mode in ("off", "encoder"))
     assert plain != compiled
+
+
+def test_a_step_in_one_graph_needs_the_triton_head() -> None:
+    with pytest.raises(UsageError, match="needs head = triton"):
+        small_settings(**{"execution.compile": "step"})
+    assert small_settings(**{"execution.compile": "step", "execution.head": "triton"})

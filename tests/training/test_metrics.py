@@ -24,7 +24,7 @@ def test_meter_by_hand() -> None:
     meter = PairMeter()
     meter.add(
         nll_P=torch.tensor([2.0, 9.0]),
-        best_P=torch.tensor([5, 6]),
+        correct_P=torch.tensor([True, True]),
         sample_P=torch.tensor([7, 6]),
         target_P=torch.tensor([5, 6]),
         used_P=torch.tensor([True, False]),
@@ -34,7 +34,7 @@ def test_meter_by_hand() -> None:
     )
     meter.add(
         nll_P=torch.tensor([1.0, 3.0]),
-        best_P=torch.tensor([1, 2]),
+        correct_P=torch.tensor([True, False]),
         sample_P=torch.tensor([1, 9]),
         target_P=torch.tensor([1, 3]),
         used_P=torch.tensor([True, True]),
