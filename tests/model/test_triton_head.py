@@ -17,7 +17,8 @@ import torch
 from torch.nn import functional as F
 
 from electra_cli.model.generator_head import generator_output
-from tests.model.pairs import masked, small_pair
+from electra_cli.model.noise import Noise
+from tests.model.pairs import accelerated
 
 # The interpreter is NumPy, which warns of what is computed for rows behind the last one and thrown away.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -198,20 +199,18 @@ def test_the_operators_say_truly_what_they_return(tiles) -> None:
     torch.library.opcheck(head.score, (*leaves, arguments["target_P"], key, 1.0, False))
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_whole_forward_pass_is_one_graph(tiles) -> None:
-    """Without dropout, as dropout on a CPU draws from NumPy, which a graph cannot hold."""
-    model, batch = small_pair().to(DEVICE), masked([24, 20, 24], width=24)
-    batch = replace(batch, **{name: value.to(DEVICE) for name, value in vars(batch).items()})
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_whole_forward_pass_is_one_graph_where_an_accelerator_runs_it(padded: bool) -> None:
+    """On tensors without data, which take the accelerator's branches, dropout included; and backward goes through."""
+    model, batch = accelerated(padded=padded)
     model.head_backend = "triton"
     graph = torch.compile(model, backend="eager", fullgraph=True, dynamic=False)
     try:
-        compiled, plain = graph(batch), model(batch)
+        output = graph(batch, noise=Noise(1, torch.device("meta")), dtype=torch.bfloat16)
     finally:
         torch._dynamo.reset()
-    assert torch.equal(compiled.logits_BL, plain.logits_BL)
-    assert torch.equal(compiled.generator.loss, plain.generator.loss)
+    (output.generator.loss + output.discriminator_loss).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 COMPILE = """

@@ -5,18 +5,22 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from electra_cli.config import shaping
 from electra_cli.errors import UsageError
+from electra_cli.model.noise import Noise
 from electra_cli.model.pretraining import Electra
 from electra_cli.model.shape import EncoderShape
 from electra_cli.runtime.machine import Machine
 from electra_cli.stages import pretrain
 from electra_cli.stages.execution import prepare
+from electra_cli.stages.pair import CountedBatch, Weights, pair_losses
 from electra_cli.stages.pretrain_settings import ExecutionSettings
+from tests.model.pairs import accelerated
 from tests.stages.pretraining import make_shards, small_settings
 
 CPU = Machine(torch.device("cpu"), torch.float32)
@@ -45,6 +49,22 @@ def test_a_compiled_run_is_the_eager_one_but_for_rounding(tmp_path: Path, monkey
     for name, expected in eager.items():
         torch.testing.assert_close(compiled[name], expected, rtol=1e-4, atol=1e-5, msg=name)
     assert compiled_loss == pytest.approx(eager_loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_an_accelerators_step_reads_nothing_back_and_its_encoders_are_one_graph(padded: bool) -> None:
+    """Tensors without data cannot be read, and take the accelerator's branches, dropout included."""
+    model, batch = accelerated(padded=padded)
+    nowhere = torch.device("meta")
+    for encoder in (model.generator, model.discriminator):
+        encoder.compile(backend="eager", fullgraph=True, dynamic=False)
+    counted = CountedBatch(batch, batch.used_BP.sum(), batch.tokens, np.arange(2))
+    try:
+        losses = pair_losses(model, counted, weights=Weights(1, 50), noise=Noise(1, nowhere), dtype=torch.bfloat16)
+    finally:
+        torch._dynamo.reset()
+    losses.total.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_triton_on_a_cpu_is_refused_before_any_work(tmp_path: Path) -> None:
