@@ -44,14 +44,21 @@ from benchmarks.gpu_arithmetic import (
     flops_per_token,
     hours,
     micro_batches,
-    peak,
     utilisation,
 )
 from benchmarks.gpu_peers import PEERS, theirs
 from benchmarks.gpu_steps import EAGER, VARIANTS, Rate, Variant, dtype_on, forget, make_model, measure, ours
+from electra_cli.runtime.machine import Machine
+from electra_cli.runtime.peak import peak_of
 
 SECTIONS = ("checks", "small", "head", "profile", "attention", "sizes")
-QUICK_VARIANTS = (EAGER, Variant("triton"), Variant("triton", graph=True), Variant("triton", "layer", graph=True))
+QUICK_VARIANTS = (
+    EAGER,
+    Variant(graph=True),
+    Variant("triton"),
+    Variant("triton", graph=True),
+    Variant("triton", "layer", graph=True),
+)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -84,21 +91,19 @@ class Bench:
         self.rates = self._rates()
 
     def _rates(self) -> tuple[float, float]:
-        """FLOP/s and bytes/s of the device: from the table by its name, else measured."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
-        known = peak(name)
+        """What FLOPs and bytes are held against: FLOP/s as for the product's MFU, bytes/s of a copy, measured."""
+        machine = Machine(self.device, dtype_on(self.device))
+        peak = peak_of(machine)
         side = 8192 if self.device.type == "cuda" else 256
         a, b = (torch.randn(side, side, device=self.device, dtype=dtype_on(self.device)) for _ in range(2))
         flops = 2 * side**3 / gpu_kernels.milliseconds(lambda: a @ b, self.device, repeats=5) * 1000
         big = torch.empty(1 << (30 if self.device.type == "cuda" else 20), dtype=torch.uint8, device=self.device)
         other = torch.empty_like(big)
         moved = 2 * big.numel() / gpu_kernels.milliseconds(lambda: other.copy_(big), self.device, repeats=5) * 1000
-        self.found |= {"device": name, "measured FLOP/s": flops, "measured bytes/s": moved}
-        self.found["peak from"] = "table" if known else "measured"
-        rates = known or (flops, moved)
-        self.say(f"{name}, torch {torch.__version__}: {flops / 1e12:.0f} TFLOP/s and {moved / 1e12:.2f} TB/s measured;")
-        self.say(f"utilisation is of {rates[0] / 1e12:.0f} TFLOP/s ({self.found['peak from']})")
-        return rates
+        self.found |= {"device": machine.name, "measured FLOP/s": flops, "measured bytes/s": moved, "peak": vars(peak)}
+        self.say(f"{machine.name}, torch {torch.__version__}: {flops:.3g} FLOP/s and {moved:.3g} bytes/s measured;")
+        self.say(f"utilisation is of {peak.flops_per_second:.3g} FLOP/s ({peak.source})")
+        return peak.flops_per_second, moved
 
     def say(self, line: str = "") -> None:
         """Print a line at once."""
@@ -233,7 +238,8 @@ class Bench:
     def sizes(self) -> None:
         """See the module's documentation."""
         entries = self.found["sizes"] = []
-        head = "triton" if self.device.type == "cuda" else "plain"
+        wrong = any("error" in check or not check["passed"] for check in self.found.get("checks", []))
+        head = "plain" if wrong or self.device.type != "cuda" else "triton"
         for name in ["toy"] if self.options.smoke else ["small", "base", "large"]:
             size = SIZES[name]
             for length in [size.length] if self.options.smoke else [size.length, 640 - size.length]:

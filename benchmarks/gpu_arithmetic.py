@@ -1,7 +1,8 @@
 """What a step of pretraining must cost on a GPU, from shapes alone: FLOPs, bytes, the floor in time, hours of a run.
 
-FLOPs are products of matrices, 2 for a multiply-add, backward twice the forward; recomputation counts nothing. Bytes
-are a lower bound: every activation that a layer's kernels hand to each other is written and read once, in bfloat16.
+FLOPs are products of matrices, 2 for a multiply-add, backward twice the forward, as in `training.flops`, but by part;
+recomputation counts nothing. Bytes are a lower bound: every activation that a layer's kernels hand to each other is
+written and read once, in bfloat16.
 """
 
 from __future__ import annotations
@@ -11,16 +12,6 @@ from dataclasses import dataclass
 from electra_cli.data.masking import MaskingRule
 from electra_cli.model.shape import EncoderShape, generator_shape
 
-# Dense bfloat16 FLOP/s and bytes/s of memory, from the makers' data sheets; the first name that fits counts.
-PEAKS = {
-    "H200": (989e12, 4.8e12),
-    "H100 PCIe": (756e12, 2.0e12),
-    "H100 NVL": (835e12, 3.9e12),
-    "H100": (989e12, 3.35e12),
-    "A100": (312e12, 1.9e12),
-    "L40S": (362e12, 0.86e12),
-    "RTX 4090": (165e12, 1.0e12),
-}
 GOALS = {
     "small at 128, tokens/s": 2.7e6,
     "small at 128, tokens/s, stretch": 3.4e6,
@@ -69,11 +60,6 @@ SIZES = {
         EncoderShape(30_522, 1024, 1024, 24, 16, 4096), 0.25, fraction=0.25, length=512, batch=2048, steps=400_000
     ),
 }
-
-
-def peak(name: str) -> tuple[float, float] | None:
-    """(dense bfloat16 FLOP/s, bytes/s) of a device by its name; None if the table does not know it."""
-    return next((rates for part, rates in PEAKS.items() if all(word in name for word in part.split())), None)
 
 
 def flops_per_token(size: Size, length: int) -> dict[str, float]:

@@ -12,7 +12,8 @@ from benchmarks.gpu_arithmetic import Size
 from benchmarks.gpu_steps import WEIGHTS, Variant, forget, make_batch, make_model, ours
 from electra_cli.model.generator_head import generator_output
 from electra_cli.model.pretraining import Electra
-from electra_cli.stages.pair import CountedBatch, pair_losses
+from electra_cli.stages.pair import pair_losses
+from electra_cli.stages.rows import CountedBatch
 
 
 @dataclass(frozen=True)

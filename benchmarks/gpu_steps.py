@@ -25,7 +25,8 @@ from electra_cli.model.encoder import Encoder, Layer
 from electra_cli.model.initialize import initialize
 from electra_cli.model.noise import Noise
 from electra_cli.model.pretraining import Electra, MaskedBatch
-from electra_cli.stages.pair import CountedBatch, Weights, pair_losses
+from electra_cli.stages.pair import Weights, pair_losses
+from electra_cli.stages.rows import CountedBatch
 from electra_cli.training.loop import Losses, train
 from electra_cli.training.optimizer import build_optimizer
 
@@ -61,6 +62,8 @@ class Variant:
 EAGER = Variant()
 VARIANTS = (
     EAGER,
+    Variant(graph=True),
+    Variant("plain", "layer", graph=True),
     Variant("triton"),
     Variant("triton", graph=True),
     Variant("triton", "layer"),
@@ -83,7 +86,7 @@ def make_batch(
     lengths = torch.full((rows,), length)
     if padded:
         lengths[::3] = length - length // 8
-    index = torch.arange(rows) + number * rows
+    index, tokens = torch.arange(rows) + number * rows, int(lengths.sum())
     ids, lengths, index = ids.to(device), lengths.to(device), index.to(device)
     masks = draw_masks(ids, lengths, rule=size.rule, seed=3, epoch_B=torch.zeros_like(index), sample_B=index)
     batch = MaskedBatch(
@@ -95,7 +98,7 @@ def make_batch(
         used_BP=masks.used_BP,
         uniform_BP=masks.uniform_BP,
     )
-    return CountedBatch(batch, batch.used_BP.sum(), batch.tokens, np.arange(rows))
+    return CountedBatch(batch, batch.used_BP.sum(), tokens, np.arange(rows), number)
 
 
 def make_model(size: Size, device: torch.device, variant: Variant = EAGER, *, dropout: bool = True) -> Electra:

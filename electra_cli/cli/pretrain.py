@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from electra_cli.cli.dry_run_page import dry_run_page
 from electra_cli.cli.options import ConfigFile, Json, Out, Preset, PrintConfig, Quiet, Sets
 from electra_cli.cli.ui import command_line, session
+from electra_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from electra_cli.config import Resolved
+    from electra_cli.stages.pretrain_settings import PretrainSettings
+
+Shards = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="SHARDS...", help="Shards to train on; several for phases.shares, in order.", show_default=False
+    ),
+]
+Budget = Annotated[
+    str | None, typer.Option(help="In place of steps: 24h, 90m, 2e9tok or 1e18flop.", show_default=False)
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Measure a few steps, print what the run would take, and stop.")
+]
 
 
 def pretrain(
-    shards: Annotated[Path, typer.Argument(metavar="SHARDS", help="Shards to train on.", show_default=False)],
+    shards: Shards,
     out: Out,
     preset: Preset = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.", show_default=False)] = None,
+    budget: Budget = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows in a step.", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes everything that is random.", show_default=False)] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default=False)] = None,
+    dry_run: DryRun = False,
     config: ConfigFile = None,
     sets: Sets = None,
     print_config: PrintConfig = False,
@@ -35,17 +56,34 @@ def pretrain(
         from electra_cli.stages.pretrain_settings import PretrainSettings
 
         flags = {"optimizer.steps": steps, "optimizer.batch_size": batch_size, "seed": seed, "device": device}
+        flags |= {"budget": budget}
         resolved = resolve(PretrainSettings, preset=preset, file=config, sets=sets or (), flags=flags)
+        _check_budget(resolved)
         if print_config:
             ui.print_config(resolved)
+            return
+        if dry_run:
+            figures = stage.dry_run(shards, settings=resolved.settings, report=ui)
+            ui.page(dry_run_page(figures), summary=figures)
             return
         outcome = stage.run(shards, out, settings=resolved.settings, report=ui)
         path = str(outcome.artifact.path)
         ui.published(
             outcome,
             next_commands=[
-                command_line("electra", "evaluate", path, str(shards)),
+                command_line("electra", "evaluate", path, str(shards[-1])),
                 command_line("electra", "finetune", "classify", path, "train.tsv", "--out", f"{out}-finetuned"),
                 command_line("electra", "export", path, "--to", "hf", "--out", f"{out}-hf"),
             ],
+        )
+
+
+def _check_budget(resolved: Resolved[PretrainSettings]) -> None:
+    """Refuse steps that were asked for beside a budget; a preset's or a file's give way to it."""
+    if resolved.settings.budget is not None and resolved.sources["optimizer.steps"] in ("--set", "flag"):
+        raise UsageError(
+            "a budget and a number of steps exclude each other",
+            code="BUDGET_AND_STEPS",
+            where="--budget",
+            hint="give one of them",
         )

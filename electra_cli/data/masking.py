@@ -53,8 +53,13 @@ class MaskingRule:
     continues_V: Tensor | None = field(default=None, compare=False)
 
     def slots(self, length: int) -> int:
-        """P: the most positions that a row of `length` tokens can have masked (electra.md 2.1)."""
-        return max(1, int((self.fraction + 0.005) * length))
+        """P: the most positions that a row of `length` tokens can have masked."""
+        return masked_slots(self.fraction, length=length)
+
+
+def masked_slots(fraction: float, *, length: int) -> int:
+    """P: the most positions that a row of `length` tokens can have masked (electra.md 2.1)."""
+    return max(1, int((fraction + 0.005) * length))
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,14 @@ class Masks:
     positions_BP: Tensor
     used_BP: Tensor
     uniform_BP: Tensor
+
+
+def candidates(ids_BL: Tensor, lengths_B: Tensor, rule: MaskingRule) -> Tensor:
+    """The positions (B, L) that may be masked: no padding and no special ids (electra.md 2.2)."""
+    candidate_BL = torch.arange(ids_BL.shape[1], device=ids_BL.device)[None, :] < lengths_B[:, None]
+    for special in rule.special_ids:
+        candidate_BL &= ids_BL != special
+    return candidate_BL
 
 
 def draw_masks(
@@ -98,10 +111,7 @@ def draw_masks(
     length = ids_BL.shape[1]
     slots = rule.slots(length)
     sample_B = sample_B + (epoch_B << 40)  # 2**40 samples are more than any corpus has
-    column_L = torch.arange(length, device=ids_BL.device)
-    candidate_BL = column_L[None, :] < lengths_B[:, None]
-    for special in rule.special_ids:
-        candidate_BL &= ids_BL != special
+    candidate_BL = candidates(ids_BL, lengths_B, rule)
     # round() is half to even, as in the released code
     wanted_B = (lengths_B.to(torch.float64) * rule.fraction).round().to(torch.int64).clamp(1, slots)
     if rule.draw == "with-replacement":

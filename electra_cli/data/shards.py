@@ -161,10 +161,29 @@ class ShardSet:
                 bits_BN[places] = shard.word_bits[rows]
         return RowBatch(ids_BL, lengths_B, first_B, bits_BN)
 
+    def place(self, row: int) -> tuple[str, int]:
+        """Return the shard file that holds row number `row`, and the row's number within it.
+
+        Raises:
+            IndexError: the number is outside the range.
+        """
+        if not 0 <= row < self.rows:
+            raise IndexError(f"row numbers must be from 0 to {self.rows - 1}")
+        shard = int(np.searchsorted(self._ends, row, side="right")) - 1
+        return self._names[shard], row - int(self._ends[shard])
+
     def check(self) -> None:
         """Open every shard and check every row of it: what `electra verify` does beyond the hashes."""
         for start in range(0, self.rows, 4096):
             self.gather(np.arange(start, min(start + 4096, self.rows)))
+
+    def count_ids(self) -> Ids:
+        """Return how often each id occurs in all rows, padding counted: (V,)."""
+        counts = np.zeros(self.vocab_size, dtype=np.int64)
+        for start in range(0, self.rows, 4096):
+            ids_BL = self.gather(np.arange(start, min(start + 4096, self.rows))).ids_BL
+            counts += np.bincount(ids_BL.reshape(-1), minlength=self.vocab_size)
+        return counts
 
     def _shard(self, number: int) -> _Shard:
         if number not in self._opened:

@@ -19,11 +19,22 @@ _WHAT: dict[Part, str] = {
         "The generator of an ELECTRA pair: a small masked language model. It was trained to give the discriminator "
         "plausible replacements, not to be good by itself; finetune the discriminator instead."
     ),
+    "masked-lm": (
+        "A masked language model trained by one of the objectives that the ELECTRA paper compares itself with "
+        "(`objective.kind` below). Its encoder can be finetuned: `ElectraModel` and every task class of the library "
+        "load from this folder, with a fresh head."
+    ),
     "classifier": "A text classifier finetuned from the discriminator of an ELECTRA pair.",
 }
+_ELECTRIC = (
+    "The energy model of Electric: for every token of a text it gives one logit, and minus the logit is, up to a "
+    "constant, the token's log-probability in its context. Its encoder can be finetuned: `ElectraModel` and every task "
+    "class of the library load from this folder, with a fresh head."
+)
 _PIPELINE: dict[Part, str | None] = {
     "discriminator": None,
     "generator": "fill-mask",
+    "masked-lm": "fill-mask",
     "classifier": "text-classification",
 }
 
@@ -41,7 +52,7 @@ def model_card(artifact: Artifact, network: Network, *, license_id: str, toleran
     sections = [
         _front_matter(network, license_id),
         f"# ELECTRA {network.part}, {network.shape['layers']} layers of width {network.shape['hidden_size']}",
-        _WHAT[network.part],
+        _ELECTRIC if _is_electric(artifact) and network.part == "discriminator" else _WHAT[network.part],
         "## Loading",
         "```python\n"
         f"from transformers import {AUTO_CLASS_OF[architecture]}, AutoTokenizer\n\n"
@@ -64,6 +75,11 @@ def model_card(artifact: Artifact, network: Network, *, license_id: str, toleran
         f"`{license_id}`" if license_id else "Not stated. It depends on the text that the model was trained on.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _is_electric(artifact: Artifact) -> bool:
+    architecture = artifact.spec.get("architecture", {})
+    return bool(architecture.get("variant", {}).get("objective") == "electric")
 
 
 def _front_matter(network: Network, license_id: str) -> str:

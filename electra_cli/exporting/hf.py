@@ -13,11 +13,13 @@ from torch import Tensor
 
 from electra_cli.errors import ArtifactError
 
-Part = Literal["discriminator", "generator", "classifier"]
+Part = Literal["discriminator", "generator", "masked-lm", "classifier"]
+"""`masked-lm` is the large network of an objective that predicts words, in the discriminator's place."""
 
 CLASS_OF: dict[Part, str] = {
     "discriminator": "ElectraForPreTraining",
     "generator": "ElectraForMaskedLM",
+    "masked-lm": "ElectraForMaskedLM",
     "classifier": "ElectraForSequenceClassification",
 }
 AUTO_CLASS_OF = {
@@ -124,7 +126,7 @@ def expected_tensors(network: Network) -> dict[str, tuple[int, ...]]:
     if network.part == "discriminator":
         found |= linear("discriminator_predictions.dense", wide, wide)
         return found | linear("discriminator_predictions.dense_prediction", wide, 1)
-    if network.part == "generator":
+    if network.part in ("generator", "masked-lm"):
         found |= linear("generator_predictions.dense", wide, narrow) | norm("generator_predictions.LayerNorm", narrow)
         return found | {"generator_lm_head.bias": (vocabulary,)}
     found |= linear("classifier.dense", wide, wide)

@@ -67,7 +67,8 @@ def _pretrained(artifact: Artifact, tensors: Mapping[str, Tensor], part: Part) -
     shapes = artifact.spec["architecture"]
     model = Electra.from_architecture(shapes)
     from_public(model, tensors)
-    prefix = f"{part}."
+    network = "generator" if part == "generator" else "discriminator"
+    prefix = f"{network}."
     mine = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     for name, original in artifact.spec["ties"].items():
         if name.startswith(prefix) and name.removeprefix(prefix) != OUTPUT_TABLE:
@@ -75,15 +76,15 @@ def _pretrained(artifact: Artifact, tensors: Mapping[str, Tensor], part: Part) -
 
     @torch.inference_mode()
     def answer(asked: Question) -> Tensor:
-        encoder = model.discriminator if part == "discriminator" else model.generator
+        encoder = model.generator if part == "generator" else model.discriminator
         h_BLD = encoder(asked.ids_BL, asked.types_BL, lengths_B=asked.mask_BL.sum(1))
         h_ND = h_BLD[asked.mask_BL == 1]
         if part == "discriminator":
             return model.discriminator_head(h_ND)  # type: ignore[no-any-return]
-        h_NE = model.generator_head(h_ND)
-        return F.linear(h_NE, model.embeddings.word, model.generator_head.bias)
+        head = model.generator_head if part == "generator" else model.word_head
+        return F.linear(head(h_ND), encoder.embeddings.word, head.bias)
 
-    return Source(Network(part, shapes[part], mine), answer)
+    return Source(Network(part, shapes[network], mine), answer)
 
 
 def _classifier(artifact: Artifact, tensors: Mapping[str, Tensor]) -> Source:

@@ -87,6 +87,8 @@ def generator_output(
             disallow_correct=disallow_correct,
         )
     fields = (target_P, weight_P, uniform_P, temperature, disallow_correct)
+    if not torch.is_grad_enabled():  # the function below cannot tell: inside it gradients are always switched off
+        h_PE, word_VE, bias_V = h_PE.detach(), word_VE.detach(), bias_V.detach()
     outputs = _Fused.apply(h_PE, word_VE, bias_V, *fields)  # type: ignore[no-untyped-call]
     return GeneratorOutput(*outputs)
 
@@ -113,6 +115,7 @@ class _Rows:
         logits_CV: Tensor,
         target_C: Tensor,
         uniform_C: Tensor,
+        vocabulary: int,
         temperature: float,
         disallow_correct: bool,
     ) -> Tensor:
@@ -121,7 +124,7 @@ class _Rows:
         hot_CV = probabilities_CV if temperature == 1.0 else (logits_CV / temperature).softmax(-1)
         if disallow_correct:
             hot_CV = hot_CV.scatter(-1, target_C[:, None], 0.0)
-        sample_C = sample_in_blocks(hot_CV, uniform_C)
+        sample_C = sample_in_blocks(hot_CV, uniform_C, vocabulary=vocabulary)
         top_C = logits_CV.amax(-1)
         log_sum_C = top_C - probabilities_CV.amax(-1).log()  # of the largest one, which cannot have underflowed
         target_logit_C = logits_CV.gather(-1, target_C[:, None])[:, 0]
@@ -165,7 +168,9 @@ class _Fused(torch.autograd.Function):
                 here = slice(start, min(start + chunk, span.stop))
                 padded = padded_CV[: here.stop - start]
                 torch.add(F.linear(h_PE[here], word), bias_V, out=padded[:, :vocabulary])
-                probabilities = rows.judge(here, padded, target_P[here], uniform_P[here], temperature, disallow_correct)
+                probabilities = rows.judge(
+                    here, padded, target_P[here], uniform_P[here], vocabulary, temperature, disallow_correct
+                )
                 if grads is not None and grad_bias is not None:
                     grad = probabilities[:, :vocabulary].mul_(weight_P[here, None])
                     grad.scatter_add_(-1, target_P[here, None], -weight_P[here, None])

@@ -3,8 +3,8 @@
     what                                                     distribution
     embeddings, attention, feed-forward, heads' first layers  truncated normal, sigma 0.02, cut at 2 sigma
     embedding projection, the discriminator's last layer,
-      every finetuning head                                   Glorot uniform
-    biases                                                    0
+      the copy gate, every finetuning head                    Glorot uniform
+    biases, the difference between word tables (gdes)         0
     LayerNorm                                                 weight 1, bias 0
 
 With `mimetic` the attention of the lowest layers starts as `model.mimetic` says; that is ours, not the paper's.
@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from electra_cli.model.classifier import Classifier
+from electra_cli.model.embedding_sharing import DisentangledEmbeddings
 from electra_cli.model.encoder import Encoder, LayerNorm
 from electra_cli.model.mimetic import sinusoids, start_mimetically
-from electra_cli.model.pretraining import Electra
+from electra_cli.model.pretraining import DiscriminatorHead, Electra
 
 SIGMA = 0.02
 
@@ -32,11 +33,12 @@ def initialize(model: nn.Module, *, seed: int, scheme: Scheme = "paper") -> None
     generator = torch.Generator().manual_seed(seed)
     glorot = {id(parameter) for parameter in _glorot(model)}
     norms = {id(p) for module in model.modules() if isinstance(module, LayerNorm) for p in module.parameters()}
+    zeros = {id(module.delta) for module in model.modules() if isinstance(module, DisentangledEmbeddings)}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if id(parameter) in norms:
                 parameter.fill_(1.0 if name.endswith("weight") else 0.0)
-            elif parameter.ndim == 1:
+            elif parameter.ndim == 1 or id(parameter) in zeros:
                 parameter.zero_()
             elif id(parameter) in glorot:
                 nn.init.xavier_uniform_(parameter, generator=generator)
@@ -53,8 +55,13 @@ def _glorot(model: nn.Module) -> list[nn.Parameter]:
     """The matrices that TensorFlow's default initializer drew."""
     found = []
     if isinstance(model, Electra):
-        found.append(model.discriminator_head.out.weight)
-        found += [e.project.weight for e in (model.discriminator, model.generator) if e.project is not None]
+        for module in model.modules():
+            if isinstance(module, DiscriminatorHead):
+                found.append(module.out.weight)
+            elif isinstance(module, Encoder) and module.project is not None:
+                found.append(module.project.weight)
+        if model.variant.objective == "all-tokens-mlm":
+            found.append(model.copy_gate.weight)
     if isinstance(model, Classifier):
         found += [model.dense.weight, model.out.weight]
         if model.encoder.project is not None:

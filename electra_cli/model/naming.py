@@ -1,7 +1,9 @@
 """Our parameter names ↔ the public ELECTRA names that files carry.
 
 In memory query, key and value are one matrix and the embeddings one module; in a file every tensor has the name and
-shape of the public implementation (hf-compat.md), so that any tool can read it.
+shape of the public implementation (hf-compat.md), so that any tool can read it. What that implementation does not have
+(Electric's towers, the copy gate, a unigram generator's frequencies, the difference of gdes) has a name of ours, which
+begins neither with `discriminator.` nor with `generator.`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,9 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
+
+from electra_cli.model.embedding_sharing import DisentangledEmbeddings
+from electra_cli.model.pretraining import Electra
 
 _EMBEDDINGS = {
     "word": "word_embeddings.weight",
@@ -33,39 +38,61 @@ _PAIR_HEADS = {
     "generator_head.dense.": "generator.generator_predictions.dense.",
     "generator_head.norm.": "generator.generator_predictions.LayerNorm.",
     "generator_head.bias": "generator.generator_lm_head.bias",
+    "word_head.dense.": "discriminator.generator_predictions.dense.",
+    "word_head.norm.": "discriminator.generator_predictions.LayerNorm.",
+    "word_head.bias": "discriminator.generator_lm_head.bias",
+    "copy_gate.": "copy_gate.",
+    "fixed.log_probability_V": "unigram.log_probabilities",
 }
 _CLASSIFIER_HEADS = {"dense.": "classifier.dense.", "out.": "classifier.out_proj."}
 
-# What the generator always shares with the discriminator; files hold it once, under the discriminator's names.
-_TIES = {
-    **{
-        f"generator.electra.embeddings.{name}": f"discriminator.electra.embeddings.{name}"
-        for name in _EMBEDDINGS.values()
-    },
-    "generator.generator_lm_head.weight": "discriminator.electra.embeddings.word_embeddings.weight",
+# Whose a module is, by the start of our name; `embeddings.…` alone are the discriminator's, and shared ones too.
+_OWNERS = {
+    "": "discriminator.",
+    "discriminator.": "discriminator.",
+    "generator.": "generator.",
+    "towers.ltr.": "generator_ltr.",
+    "towers.rtl.": "generator_rtl.",
+    "encoder.": "",
 }
+_WORDS = "electra.embeddings.word_embeddings.weight"
+_DELTA = "gdes.word_embeddings.delta"
 
 
-def ties(model: torch.nn.Module) -> dict[str, str]:
-    """The generator's tensors that files hold under the discriminator's names, by the public name of each."""
-    found = dict(_TIES)
-    if getattr(model, "shared_encoder", False):
+def ties(model: Electra) -> dict[str, str]:
+    """The tensors that files hold under another's name, by the public name of each."""
+    found: dict[str, str] = {}
+    variant = model.variant
+    readers = ["generator_ltr", "generator_rtl"] if variant.objective == "electric" else ["generator"]
+    if variant.has_generator_network:
+        owner = "discriminator" if variant.embeddings == "shared" else readers[0]
+        for reader in {"shared": readers, "gdes": readers[1:], "own": []}[variant.embeddings]:
+            found |= {
+                f"{reader}.electra.embeddings.{n}": f"{owner}.electra.embeddings.{n}" for n in _EMBEDDINGS.values()
+            }
+        found["generator.generator_lm_head.weight"] = f"{owner}.{_WORDS}"
+    if variant.predicts_words:
+        found["discriminator.generator_lm_head.weight"] = f"discriminator.{_WORDS}"
+    if model.shared_encoder:
         for name in to_public(model):
-            if name.startswith("discriminator.electra.") and name not in _TIES.values():
+            if name.startswith("discriminator.electra."):
                 found[name.replace("discriminator.", "generator.", 1)] = name
     return found
 
 
 def _public(name: str) -> tuple[str, ...]:
     """The public name of one of our parameters; three of them for a fused query-key-value."""
-    if match := re.fullmatch(r"(?:discriminator\.|generator\.|encoder\.)?embeddings\.(.+)", name):
-        owner = "" if name.startswith("encoder.") else "discriminator."
-        return (f"{owner}electra.embeddings.{_EMBEDDINGS[match[1]]}",)
-    if match := re.fullmatch(r"(discriminator|generator|encoder)\.(project|layers)\.(.+)", name):
-        owner = "" if match[1] == "encoder" else f"{match[1]}."
+    if name == "embeddings.delta":
+        return (_DELTA,)
+    if match := re.fullmatch(
+        r"((?:discriminator|generator|encoder|towers\.[lr]t[lr])\.|)(embeddings|project|layers)\.(.+)", name
+    ):
+        owner, rest = _OWNERS[match[1]], match[3]
+        if match[2] == "embeddings":
+            return (f"{owner}electra.embeddings.{_EMBEDDINGS[rest]}",)
         if match[2] == "project":
-            return (f"{owner}electra.embeddings_project.{match[3]}",)
-        layer, part, kind = match[3].split(".")
+            return (f"{owner}electra.embeddings_project.{rest}",)
+        layer, part, kind = rest.split(".")
         prefix = f"{owner}electra.encoder.layer.{layer}"
         if part == "qkv":
             return tuple(f"{prefix}.attention.self.{which}.{kind}" for which in _QKV)
@@ -77,15 +104,23 @@ def _public(name: str) -> tuple[str, ...]:
     raise KeyError(name)
 
 
-def _parameters(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter once, under its first name."""
-    for name, parameter in model.named_parameters():
-        yield name, parameter.detach()
+def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every parameter and every counted table once, under its first name."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        yield name, tensor.detach()
 
 
 def to_public(model: torch.nn.Module) -> dict[str, Tensor]:
-    """The model's tensors under their public names, contiguous, shared ones once."""
-    return rename(dict(_parameters(model)))
+    """The model's tensors under their public names, contiguous, shared ones once.
+
+    With disentangled embeddings the discriminator's word table, a sum, is among them beside the difference that it is
+    made with: the one for whoever reads a discriminator, the other to continue from.
+    """
+    found = rename(dict(_tensors(model)))
+    for module in model.modules():
+        if isinstance(module, DisentangledEmbeddings):
+            found[f"discriminator.{_WORDS}"] = module.word.detach()
+    return found
 
 
 def rename(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -126,7 +161,7 @@ def from_public(model: torch.nn.Module, tensors: Mapping[str, Tensor]) -> None:
         KeyError: a tensor is missing; the key is its public name.
         ValueError: a shape differs.
     """
-    wanted = dict(_parameters(model))
+    wanted = dict(_tensors(model))
     for name, tensor in gather(wanted, tensors).items():
         wanted[name].copy_(tensor)
 

@@ -23,12 +23,13 @@ def sample_ids(weights_PV: Tensor, uniform_P: Tensor) -> Tensor:
         uniform_P: uniform numbers in [0, 1), float64.
 
     Returns:
-        sample_P: int64 ids.
+        sample_P: int64 ids; some id of the vocabulary where a row's weights are not finite.
     """
-    return sample_in_blocks(F.pad(weights_PV, (0, -weights_PV.shape[1] % BLOCK)), uniform_P)
+    vocabulary = weights_PV.shape[1]
+    return sample_in_blocks(F.pad(weights_PV, (0, -vocabulary % BLOCK)), uniform_P, vocabulary=vocabulary)
 
 
-def sample_in_blocks(padded_PV: Tensor, uniform_P: Tensor) -> Tensor:
+def sample_in_blocks(padded_PV: Tensor, uniform_P: Tensor, *, vocabulary: int) -> Tensor:
     """`sample_ids` for weights whose last axis was already filled up with zeros to a multiple of `BLOCK`."""
     blocks_PNK = padded_PV.view(len(padded_PV), -1, BLOCK)
     # 192 numbers add up to a part in a million in float32; the running sum over blocks needs more
@@ -42,4 +43,6 @@ def sample_in_blocks(padded_PV: Tensor, uniform_P: Tensor) -> Tensor:
     within_P = torch.searchsorted(ends_PK, (target_P - before_P)[:, None], right=True)[:, 0]
     # Rounding may push the target past the block's end: take the block's last token that has any weight.
     last_P = BLOCK - 1 - (inside_PK.flip(-1) > 0).to(torch.int8).argmax(-1)
-    return block_P * BLOCK + torch.minimum(within_P, last_P)
+    # Weights that are not finite give any id, but one of the vocabulary: the loss then says what is wrong, where an id
+    # beyond the tables would be an error of the device.
+    return (block_P * BLOCK + torch.minimum(within_P, last_P)).clamp_(max=vocabulary - 1)

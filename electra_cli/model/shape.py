@@ -43,16 +43,20 @@ class EncoderShape:
         return cls(**fields)
 
 
-def generator_shape(discriminator: EncoderShape, *, size: float, layers: float = 1.0) -> EncoderShape:
+def generator_shape(
+    discriminator: EncoderShape, *, size: float, layers: float = 1.0, own_embeddings: bool = False
+) -> EncoderShape:
     """The generator beside `discriminator`: `size` times its width and `layers` times its depth.
 
-    Width is rounded, heads and feed-forward follow from it (released code, `get_generator_config`); the embeddings are
-    the discriminator's, so their width stays.
+    Width is rounded, heads and feed-forward follow from it (released code, `get_generator_config`). The embeddings are
+    the discriminator's, so their width stays; with `own_embeddings` they are as wide as the generator's layers and
+    need no projection (released code, `untied_generator_embeddings`).
     """
     hidden = round(discriminator.hidden_size * size)
     ratio = discriminator.feed_forward / discriminator.hidden_size
     return replace(
         discriminator,
+        embedding_size=hidden if own_embeddings else discriminator.embedding_size,
         hidden_size=hidden,
         layers=max(1, round(discriminator.layers * layers)),
         heads=max(1, hidden // discriminator.head_width),

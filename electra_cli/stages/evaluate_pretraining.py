@@ -77,21 +77,25 @@ def _measure(
 ) -> dict[str, float | int | None]:
     from electra_cli.runtime.machine import choose_machine, keep_freed_memory
     from electra_cli.stages.masking_rule import masking_rule
-    from electra_cli.stages.pair import HELD_OUT_SEED, MaskedRows, Weights, load_pair, measure
+    from electra_cli.stages.pair import Weights, load_pair, measure
     from electra_cli.stages.pretrain_settings import ObjectiveSettings
+    from electra_cli.stages.rows import HELD_OUT_SEED, MaskedRows
 
     keep_freed_memory()
     machine = choose_machine(settings.device, settings.precision)  # type: ignore[arg-type]
     objective = ObjectiveSettings.model_validate(source.spec["objective"])
     rule = masking_rule(objective, source, vocab_size=shards.vocab_size, machine=machine)
+    model = load_pair(source, machine)
+    electric = model.variant.objective == "electric"
     return measure(
-        load_pair(source, machine),
-        MaskedRows(shards, rule=rule, seed=HELD_OUT_SEED, machine=machine),
+        model,
+        MaskedRows(shards, rule=rule, seed=HELD_OUT_SEED, machine=machine, with_candidates=electric),
         limit=settings.rows,
         batch_size=settings.batch_size,
         weights=Weights(
             objective.generator_weight,
             objective.discriminator_weight,
+            objective.word_weight,
             objective.temperature,
             objective.disallow_correct,
         ),

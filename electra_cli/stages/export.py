@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from electra_cli.artifacts import Artifact, Draft, Recipe, claim, need_space, open_artifact
 from electra_cli.config import Settings, execution, setting, shaping
 from electra_cli.errors import ArtifactError, UsageError
+from electra_cli.model.variants import Variant
 from electra_cli.reporting import Reporter, Silent
 from electra_cli.stages.outcome import Outcome
 
@@ -27,7 +28,8 @@ class ExportSettings(Settings):
     to: Literal["hf"] = setting("hf", "format; hf is a folder that the Auto classes of transformers load")
     part: Literal["auto", "discriminator", "generator"] = setting(
         "auto",
-        "which network of a checkpoint; auto is the discriminator, and of a finetuned model its only one",
+        "which network of a checkpoint; auto is the discriminator, or what has its place in an objective that predicts "
+        "words, and of a finetuned model its only one",
     )
     license: str = setting(
         "",
@@ -81,7 +83,7 @@ def run(
 
 def _part(artifact: Artifact, wanted: str) -> Part:
     if artifact.kind == "checkpoint":
-        return "generator" if wanted == "generator" else "discriminator"
+        return _network(artifact, wanted)
     if wanted != "auto":
         raise UsageError(
             f"a finetuned model has no {wanted}",
@@ -90,6 +92,30 @@ def _part(artifact: Artifact, wanted: str) -> Part:
             hint="leave --part out, or export the checkpoint that it was finetuned from",
         )
     return "classifier"
+
+
+def _network(artifact: Artifact, wanted: str) -> Part:
+    """Which network of a checkpoint; `masked-lm` is the large one where it predicts words."""
+    variant = Variant(**artifact.spec.get("architecture", {}).get("variant", {}))
+    made = f"objective.kind = {variant.objective} and generator.kind = {variant.generator}"
+    if wanted == "generator" and (variant.objective == "electric" or not variant.has_generator_network):
+        what = "no generator that other tools know" if variant.objective == "electric" else "no generator network"
+        raise UsageError(
+            f"a checkpoint made with {made} has {what}",
+            code="NO_SUCH_PART",
+            where=str(artifact.path),
+            hint="leave --part out to export its encoder",
+        )
+    if wanted == "discriminator" and variant.predicts_words:
+        raise UsageError(
+            f"a checkpoint made with {made} has no discriminator: its large network predicts words",
+            code="NO_SUCH_PART",
+            where=str(artifact.path),
+            hint="leave --part out to export that network as a masked language model",
+        )
+    if wanted == "generator":
+        return "generator"
+    return "masked-lm" if variant.predicts_words else "discriminator"
 
 
 def _build(artifact: Artifact, part: Part, draft: Draft, settings: ExportSettings, report: Reporter) -> list[Agreement]:

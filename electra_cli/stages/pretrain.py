@@ -2,40 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from electra_cli.artifacts import Recipe, claim, open_artifact
+from electra_cli.artifacts import Artifact, Recipe, claim, open_artifact
 from electra_cli.config import execution, shaping
+from electra_cli.errors import ArtifactError, UsageError
 from electra_cli.reporting import Reporter, Silent
 from electra_cli.stages.outcome import Outcome
 from electra_cli.stages.pretrain_settings import PretrainSettings
 
-STAGE_VERSION = 1
+STAGE_VERSION = 3
 
 
-def run(shards: Path, out: Path, *, settings: PretrainSettings, report: Reporter | None = None) -> Outcome:
+def run(
+    shards: Path | Sequence[Path], out: Path, *, settings: PretrainSettings, report: Reporter | None = None
+) -> Outcome:
     """Train on the shards at `shards` and publish the checkpoint in `out`; the same call continues or finds it done.
+
+    Args:
+        shards: one artifact, or one for each phase in their order.
+        out: folder for the versions of the checkpoint.
+        settings: see `PretrainSettings`.
+        report: where progress and warnings go.
 
     Raises:
         UsageError: settings that do not fit each other or the shards.
-        ArtifactError: the shards are damaged.
+        ArtifactError: the shards are damaged, or of different tokenizers.
         DivergedError: loss or gradients stopped being finite.
         Interrupted: a signal came; everything is saved.
     """
     report = report or Silent()
-    source = open_artifact(shards, kinds={"shards"})
-    recipe = Recipe(
+    sources = _sources(shards, settings)
+    with claim(out, _recipe(sources, settings), report=report, growing=True) as held:
+        if held.done is not None:
+            return Outcome(held.done, "up to date", dict(held.done.spec.get("held_out", {})))
+        assert held.draft is not None
+        from electra_cli.stages.pretrain_budget import within_budget
+        from electra_cli.stages.pretrain_run import pretrain
+
+        settings = within_budget(sources, held.draft, settings=settings, report=report)
+        return pretrain(sources, held.draft, settings=settings, report=report)
+
+
+def dry_run(
+    shards: Path | Sequence[Path], *, settings: PretrainSettings, report: Reporter | None = None
+) -> dict[str, Any]:
+    """What `run` would do and take, by arithmetic and a few measured steps; nothing is published or kept.
+
+    Raises:
+        UsageError, ArtifactError: as `run`.
+    """
+    sources = _sources(shards, settings)
+    from electra_cli.stages.pretrain_dry_run import foresee
+
+    return foresee(sources, _recipe(sources, settings), settings=settings, report=report or Silent())
+
+
+def _sources(shards: Path | Sequence[Path], settings: PretrainSettings) -> list[Artifact]:
+    """Open the shards and refuse those that do not fit each other or the phases, before any work."""
+    paths = [shards] if isinstance(shards, Path) else shards
+    sources = [open_artifact(path, kinds={"shards"}) for path in paths]
+    wanted = len(settings.phases.shares or [1.0])
+    if len(sources) != wanted:
+        given = f"{len(sources)} shards artifacts are given" if len(sources) > 1 else "one shards artifact is given"
+        raise UsageError(
+            f"{given}, phases.shares has {wanted} shares" if settings.phases.shares else f"{given} for one phase",
+            code="PHASES_UNFIT",
+            where="phases.shares",
+            hint="give one share of the steps for each: --set phases.shares=[0.9,0.1]",
+        )
+    for other in sources[1:]:
+        if other.spec["tokenizer"] != sources[0].spec["tokenizer"]:
+            raise ArtifactError(
+                f"its tokenizer is {other.spec['tokenizer']}, that of {sources[0].path} is "
+                f"{sources[0].spec['tokenizer']}",
+                code="TOKENIZER_MISMATCH",
+                where=str(other.path),
+                hint="shard the text of every phase with one tokenizer",
+            )
+    return sources
+
+
+def _recipe(sources: Sequence[Artifact], settings: PretrainSettings) -> Recipe:
+    return Recipe(
         kind="checkpoint",
         stage="pretrain",
         stage_version=STAGE_VERSION,
         config=shaping(settings),
-        inputs=(source.ref("shards"),),
+        inputs=tuple(source.ref("shards") for source in sources),
         execution=execution(settings),
     )
-    with claim(out, recipe, report=report, growing=True) as held:
-        if held.done is not None:
-            return Outcome(held.done, "up to date", dict(held.done.spec.get("held_out", {})))
-        assert held.draft is not None
-        from electra_cli.stages.pretrain_run import pretrain
-
-        return pretrain(source, held.draft, settings=settings, report=report)

@@ -2,110 +2,87 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 
 from electra_cli.artifacts import Artifact, Draft
-from electra_cli.data.shards import ShardSet
-from electra_cli.errors import Interrupted, UsageError
+from electra_cli.errors import ArtifactError, Interrupted
 from electra_cli.model.initialize import initialize
 from electra_cli.model.naming import ties
 from electra_cli.model.noise import Noise
-from electra_cli.model.pretraining import Electra
-from electra_cli.model.shape import HEAD_WIDTH, EncoderShape, generator_shape
 from electra_cli.reporting import Reporter
 from electra_cli.runtime.counters import key
 from electra_cli.runtime.machine import choose_machine, keep_freed_memory
+from electra_cli.runtime.peak import peak_of
 from electra_cli.runtime.prefetch import ahead
 from electra_cli.runtime.signals import StopFlag, stop_flag
+from electra_cli.stages.diverged import describe_failure
 from electra_cli.stages.execution import prepare, uncompiled
 from electra_cli.stages.masking_rule import masking_rule
 from electra_cli.stages.outcome import Outcome
-from electra_cli.stages.pair import (
-    HELD_OUT_SEED,
-    CountedBatch,
-    MaskedRows,
-    Weights,
-    measure,
-    pair_losses,
-)
+from electra_cli.stages.pair import Weights, count_text, measure, pair_losses, stage_of
+from electra_cli.stages.pretrain_pair import build_pair, build_watch
+from electra_cli.stages.pretrain_phases import Phases
 from electra_cli.stages.pretrain_settings import PretrainSettings
-from electra_cli.training.checkpoints import Checkpoints, checkpoint_name, copy_files, restore, write_weights
+from electra_cli.stages.rows import CountedBatch
+from electra_cli.training.averaging import WeightAverage
+from electra_cli.training.checkpoints import (
+    AVERAGE,
+    Checkpoints,
+    Saved,
+    checkpoint_name,
+    copy_files,
+    read_weights,
+    restore,
+    write_weights,
+)
 from electra_cli.training.history import History
-from electra_cli.training.loop import Losses, train
+from electra_cli.training.loop import Losses, Step, train
+from electra_cli.training.metrics import embedding_figures
 from electra_cli.training.optimizer import build_optimizer
 from electra_cli.training.progress import Progress
-from electra_cli.training.schedule import warmup_then_linear
+from electra_cli.training.schedule import warmup_stable_decay, warmup_then_linear
+from electra_cli.training.speed import SpeedLog
+from electra_cli.training.watch import WatchedHistory
 
-METRICS, SPEED = "metrics.jsonl", "speed.jsonl"
+METRICS, SPEED, PLAN = "metrics.jsonl", "speed.jsonl", "plan.json"
 DROPOUT = 11  # purpose of a draw, part of its key
 PREFETCH = 2  # steps whose batches are made while an accelerator computes
 
 
-def pretrain(source: Artifact, draft: Draft, *, settings: PretrainSettings, report: Reporter) -> Outcome:
+def pretrain(sources: Sequence[Artifact], draft: Draft, *, settings: PretrainSettings, report: Reporter) -> Outcome:
     """Run to the end and publish; see `stages.pretrain.run`."""
     keep_freed_memory()
-    run = PretrainRun(source, draft, settings=settings, report=report)
+    run = PretrainRun(sources, draft, settings=settings, report=report)
     with stop_flag() as stop:
         return run.complete(stop)
-
-
-def build_pair(settings: PretrainSettings, *, vocab_size: int, length: int) -> Electra:
-    """The two networks, weights not yet drawn.
-
-    Raises:
-        UsageError: sizes that do not fit each other or the rows.
-    """
-    model = settings.model
-    if length > model.positions:
-        raise UsageError(
-            f"rows have {length} tokens, the model has {model.positions} positions",
-            code="TOO_FEW_POSITIONS",
-            where="model.positions",
-            hint=f"--set model.positions={length}",
-        )
-    try:
-        discriminator = EncoderShape(
-            vocab_size=vocab_size,
-            embedding_size=model.embedding_size,
-            hidden_size=model.hidden_size,
-            layers=model.layers,
-            heads=model.heads or max(1, model.hidden_size // HEAD_WIDTH),
-            feed_forward=model.feed_forward or 4 * model.hidden_size,
-            positions=model.positions,
-            dropout=model.dropout,
-            attention_dropout=model.attention_dropout,
-        )
-        generator = generator_shape(discriminator, size=settings.generator.size, layers=settings.generator.layers)
-        return Electra(discriminator, generator, shared_encoder=settings.generator.shared_encoder)
-    except ValueError as error:
-        raise UsageError(str(error), code="BAD_SETTINGS", where="model", hint="choose sizes that divide") from error
 
 
 class PretrainRun:
     """Everything that one run holds."""
 
-    def __init__(self, source: Artifact, draft: Draft, *, settings: PretrainSettings, report: Reporter) -> None:
-        self.source, self.draft, self.settings, self.report = source, draft, settings, report
+    def __init__(
+        self, sources: Sequence[Artifact], draft: Draft, *, settings: PretrainSettings, report: Reporter
+    ) -> None:
+        self.source, self.draft, self.settings, self.report = sources[0], draft, settings, report
         self.machine = choose_machine(settings.device, settings.precision)
         objective, optimizer = settings.objective, settings.optimizer
-        self.micro_batch = optimizer.micro_batch or optimizer.batch_size
-        spec = source.spec
-        self.model = build_pair(settings, vocab_size=spec["vocab_size"], length=spec["length"])
+        spec = self.source.spec
+        longest = max(source.spec["length"] for source in sources)
+        self.model = build_pair(settings, vocab_size=spec["vocab_size"], length=longest)
         self.weights = Weights(
             objective.generator_weight,
             objective.discriminator_weight,
+            objective.word_weight,
             objective.temperature,
             objective.disallow_correct,
         )
-        rule = masking_rule(objective, source, vocab_size=spec["vocab_size"], machine=self.machine)
-        self.rows = MaskedRows(ShardSet(source, "train"), rule=rule, seed=settings.seed, machine=self.machine)
-        self.held_out: MaskedRows | None = None
-        if spec["splits"].get("val", {}).get("rows", 0):
-            self.held_out = MaskedRows(ShardSet(source, "val"), rule=rule, seed=HELD_OUT_SEED, machine=self.machine)
+        rule = masking_rule(objective, self.source, vocab_size=spec["vocab_size"], machine=self.machine)
+        self.phases = Phases(sources, settings, rule=rule, model=self.model, machine=self.machine)
         initialize(self.model, seed=settings.seed, scheme=settings.model.start)
         self.model.to(self.machine.device)
         prepare(self.model, settings.execution, self.machine)
@@ -115,102 +92,161 @@ class PretrainRun:
             betas=(optimizer.beta1, optimizer.beta2),
             eps=optimizer.epsilon,
         )
+        averaging = settings.averaging
+        self.average: WeightAverage | None = None
+        if averaging.every is not None:
+            self.average = WeightAverage(
+                self.model, every=averaging.every, start=averaging.start, steps=optimizer.steps
+            )
         self.checkpoints = Checkpoints(draft.path, draft.recipe, keep=settings.checkpoints.keep)
         self.spec: dict[str, Any] = {
             "architecture": self.model.architecture(),
             "objective": objective.model_dump(),
             "tokenizer": spec["tokenizer"],
             "special_ids": spec["special_ids"],
-            "length": spec["length"],
+            "length": longest,
             "ties": ties(self.model),
             "start": settings.model.start,
         }
-        if self.rows.shards.word_starts:
+        if self.phases.rows[0].shards.word_starts:
             self.spec["word_starts"] = True
         self.progress = Progress()
+        self.read: deque[int] = deque()  # tokens of the steps whose batches were made, oldest first
+
+    @property
+    def phase(self) -> int:
+        """The number of the phase, from 0, that the last step taken belongs to."""
+        return self.phases.plan.at(max(0, self.progress.step - 1))
 
     def complete(self, stop: StopFlag) -> Outcome:
         """Resume if there is something to resume, train to the last step, publish."""
         settings = self.settings
         if (saved := self.checkpoints.newest(report=self.report)) is not None:
             restore(saved, self.model, self.optimizer)
-            self.progress = Progress(**saved.state)
+            self.progress = Progress.from_state(saved.state)
+            self._restore_average(saved)
             self.report.note(f"continuing after step {self.progress.step} from {saved.artifact.path}")
         self._introduce()
         kept = self.progress.step if saved else -1
-        history = History(self.draft.path / METRICS, last_step=kept)
+        watch = build_watch(self.model, settings, work=self.phases.work)
+        history = WatchedHistory(self.draft.path / METRICS, last_step=kept, watch=watch, report=self.report)
         speed = History(self.draft.path / SPEED, last_step=kept)
         try:
             if saved is None:
+                count_text(self.model, self.phases.rows)
                 self._evaluate(history)
                 self.progress.before, self.progress.best = self.progress.held_out, None
-            self._train(history, speed, stop)
+            log = SpeedLog(
+                speed, machine=self.machine, peak=peak_of(self.machine), work=self.phases.work, step=self.progress.step
+            )
+            self._train(history, log, stop)
         finally:
             history.close()
             speed.close()
-        write_weights(self.draft, self.model)
+        with self.average.in_place() if self.average is not None else nullcontext():
+            write_weights(self.draft, self.model)
         copy_files(self.draft, self.source, "tokenizer")
         self.draft.add(METRICS)
-        held_out = self.progress.held_out or {}
+        last = self.progress.held_out or {}
+        held_out = last if self.average is None else self.progress.averaged or {}
         spec = {**self.spec, "step": self.progress.step, "held_out": held_out, "best": self.progress.best}
         spec["held_out_before"] = self.progress.before or {}
+        if self.average is not None:
+            snapshots = self.average.snapshots(self.progress.step)
+            spec |= {"weights": {"mean_of": snapshots, "from_step": self.average.first}, "held_out_last": last}
         artifact = self.draft.publish(
             spec=spec,
             provenance={"device": self.machine.name, "precision": self.machine.precision, "torch": torch.__version__},
-            logs=[SPEED],
+            logs=[SPEED, PLAN],
         )
         return Outcome(artifact, "resumed" if saved else "built", {"step": settings.optimizer.steps, **held_out})
 
+    def _restore_average(self, saved: Saved) -> None:
+        if self.average is None or not self.average.snapshots(self.progress.step):
+            return
+        try:
+            self.average.load(read_weights(saved.artifact, AVERAGE))
+        except (KeyError, ValueError) as error:
+            raise ArtifactError(
+                f"unfit average of weights: {error}", code="BAD_STATE", where=str(saved.artifact.path)
+            ) from error
+
     def _introduce(self) -> None:
         parameters = sum(p.numel() for p in self.model.parameters())
-        tokens = self.settings.optimizer.batch_size * self.rows.shards.length
-        epochs = self.settings.optimizer.steps * self.settings.optimizer.batch_size / self.rows.shards.rows
-        rows, length = self.rows.shards.rows, self.rows.shards.length
-        self.report.note(
-            f"{parameters:,} parameters on {self.machine.name}, {self.machine.precision}; {rows:,} rows of {length}; "
-            f"{self.settings.optimizer.steps:,} steps of {tokens:,} tokens, {epochs:.2g} epochs"
-        )
-        if self.held_out is None:
-            self.report.warn("the shards hold no held-out rows, so nothing is evaluated; shard with --val-fraction")
+        self.report.note(f"{parameters:,} parameters on {self.machine.name}, {self.machine.precision}")
+        for phase, rows, epochs in zip(
+            self.phases.plan.phases, self.phases.rows, self.phases.work.epochs(), strict=True
+        ):
+            self.report.note(
+                f"{phase.steps:,} steps of {phase.rows * phase.length:,} tokens from {rows.shards.rows:,} rows of "
+                f"{phase.length}, {epochs:.2g} epochs"
+            )
+        for source, held_out in zip(self.phases.sources, self.phases.held_out, strict=True):
+            if held_out is None:
+                self.report.warn(
+                    f"{source.path} holds no held-out rows, so nothing is evaluated on it; shard with --val-fraction"
+                )
 
-    def _train(self, history: History, speed: History, stop: StopFlag) -> None:
-        settings, optimizer = self.settings, self.settings.optimizer
-        batches = self._batches(self.progress.step)
-        if self.machine.device.type != "cpu":
-            batches = ahead(batches, depth=PREFETCH)
-        steps = train(
+    def steps(self, batches: Iterable[Sequence[CountedBatch]], *, first: int) -> Iterator[Step]:
+        """Take one optimizer step for each of `batches`, the first of them as step `first`."""
+        return train(
             self.model,
             self.optimizer,
             batches,
             self._losses,
-            schedule=lambda step: warmup_then_linear(
-                step, peak=optimizer.learning_rate, total=optimizer.steps, warmup=optimizer.warmup_steps
-            ),
-            clip=optimizer.clip,
-            start_step=self.progress.step,
+            schedule=self._rate,
+            clip=self.settings.optimizer.clip,
+            start_step=first,
             describe=self._describe,
         )
-        clock, logged = time.perf_counter(), self.progress.step
+
+    def _describe(self, step: int) -> str:
+        """Which rows made the loss of the step that follows `step` steps something that is not finite."""
+        shards = self.phases.rows[self.phases.plan.at(step)].shards
+        batches = next(self.phases.batches(step))
+        stage = stage_of(step, self.settings.objective.two_stage_steps)
+        how: dict[str, Any] = {"weights": self.weights, "dtype": self.machine.dtype, "stage": stage}
+        return describe_failure(self.model, batches, shards=shards, **how)
+
+    def _rate(self, step: int) -> float:
+        optimizer = self.settings.optimizer
+        peak, total, warmup = optimizer.learning_rate, optimizer.steps, optimizer.warmup_steps
+        if optimizer.schedule == "linear":
+            return warmup_then_linear(step, peak=peak, total=total, warmup=warmup, power=optimizer.decay_power)
+        share, form = optimizer.decay_share, optimizer.decay_form
+        return warmup_stable_decay(step, peak=peak, total=total, warmup=warmup, decay_share=share, form=form)
+
+    def _read(self, first: int) -> Iterator[list[CountedBatch]]:
+        """The batches from step `first` on; what they hold is remembered until their step is taken."""
+        for pieces in self.phases.batches(first):
+            self.read.append(pieces[0].tokens)
+            yield pieces
+
+    def _train(self, history: History, speed: SpeedLog, stop: StopFlag) -> None:
+        settings, total = self.settings, self.settings.optimizer.steps
+        batches: Iterator[list[CountedBatch]] = self._read(self.progress.step)
+        if self.machine.device.type != "cpu":
+            batches = ahead(batches, depth=PREFETCH)
         looking = (settings.log_every, settings.evaluation.every, settings.checkpoints.every)
-        with self.report.progress("pretraining", total=optimizer.steps, unit="steps", done=self.progress.step) as meter:
-            for step in steps:
+        with self.report.progress("pretraining", total=total, unit="steps", done=self.progress.step) as meter:
+            for step in self.steps(batches, first=self.progress.step):
                 self.progress.add(step)
+                self.progress.tokens += self.read.popleft()
+                if self.average is not None:
+                    self.average.after(step.number)
                 meter.advance()
-                last = step.number == optimizer.steps
-                if last or stop or any(step.number % every == 0 for every in looking):
+                last = step.number == total
+                if last or stop or any(step.number % every == 0 for every in looking) or self.phases.ends(step.number):
                     step.ensure_finite()
                 if step.number % settings.log_every == 0 or last:
-                    means = self.progress.take_window()
-                    history.append({"step": step.number, "kind": "train", "learning_rate": step.learning_rate, **means})
-                    seconds = time.perf_counter() - clock
-                    rate = (step.number - logged) * optimizer.batch_size * self.rows.shards.length / seconds
-                    speed.append({"step": step.number, "seconds": seconds, "tokens_per_second": rate})
-                    clock, logged = time.perf_counter(), step.number
-                    meter.show({"loss": means["loss"], "tokens/s": rate})
-                improved = (step.number % settings.evaluation.every == 0 or last) and self._evaluate(history)
+                    meter.show(self._log(step, history, speed))
+                due = step.number % settings.evaluation.every == 0 or self.phases.ends(step.number)
+                improved = due and self._evaluate(history)
+                if last:
+                    self._evaluate_average(history)
                 if step.number % settings.checkpoints.every == 0 or improved or last or stop:
                     history.sync()
-                    self._save()
+                    self.save()
                 if stop and not last:
                     raise Interrupted(
                         f"stopped by {stop.name} after step {step.number}; everything is saved",
@@ -219,44 +255,49 @@ class PretrainRun:
                         hint="run the same command again to continue",
                     )
 
-    def _batches(self, first: int) -> Iterator[list[CountedBatch]]:
-        """Yield the micro-batches of each step from step `first` (from 0) to the last."""
-        optimizer = self.settings.optimizer
-        return self.rows.steps(
-            first=first, last=optimizer.steps, batch_size=optimizer.batch_size, micro_batch=self.micro_batch
-        )
+    def _log(self, step: Step, history: History, speed: SpeedLog) -> dict[str, float | str]:
+        """Write a line of both logs; return what the progress display shows."""
+        means, label = self.progress.take_window(), self.phases.label(step.number)
+        counters = self.phases.work.counters(step.number, tokens=self.progress.tokens)
+        record = {"step": step.number, "kind": "train", **label, "learning_rate": step.learning_rate}
+        history.append({**record, **means, **counters})
+        rate, share = speed.line(step.number)
+        return {"loss": means["loss"], "tokens/s": rate, "MFU": f"{share:.1%}"}
 
-    def _describe(self, step: int) -> str:
-        """What to say of the data of the step that follows `step` steps."""
-        rows = [int(row) for batch in next(self._batches(step)) for row in batch.rows_B[:8]]
-        return f"rows {rows} …"
-
-    def _losses(self, batch: CountedBatch, step: int, number: int) -> Losses:
+    def _losses(self, batch: CountedBatch, step: int, _number: int) -> Losses:
         shape = self.model.discriminator.shape
         dropping = shape.dropout > 0 or shape.attention_dropout > 0
-        noise = Noise(key(self.settings.seed, DROPOUT, step, number), self.machine.device) if dropping else None
-        return pair_losses(self.model, batch, weights=self.weights, noise=noise, dtype=self.machine.dtype)
+        noise = Noise(key(self.settings.seed, DROPOUT, batch.number), self.machine.device) if dropping else None
+        first = self.settings.objective.two_stage_steps
+        if step == first:  # for each micro-batch of that step alike: nothing has moved in between
+            self.model.start_discriminator_from_generator()
+        stage = stage_of(step, first)
+        return pair_losses(self.model, batch, weights=self.weights, noise=noise, dtype=self.machine.dtype, stage=stage)
+
+    def measured(self, phase: int, *, limit: int) -> dict[str, float | int | None]:
+        """Held-out metrics on at most `limit` rows of a phase, which has some."""
+        held_out = self.phases.held_out[phase]
+        assert held_out is not None
+        size = self.phases.plan.phases[phase].largest_pass
+        with uncompiled(self.settings.execution):
+            return measure(self.model, held_out, limit=limit, batch_size=size, weights=self.weights)
 
     def _evaluate(self, history: History) -> bool:
         """Measure on held-out rows; True for the lowest loss so far, which is saved whatever the cadence."""
-        if self.held_out is None:
+        better = self._measure(history)
+        figures = embedding_figures(self.model.embeddings.word)
+        history.append({"step": self.progress.step, "kind": "embeddings", **figures})
+        return better
+
+    def _measure(self, history: History) -> bool:
+        if self.phases.held_out[self.phase] is None:
             return False
-        with uncompiled(self.settings.execution):
-            metrics = measure(
-                self.model,
-                self.held_out,
-                limit=self.settings.evaluation.rows,
-                batch_size=self.micro_batch,
-                weights=self.weights,
-            )
+        metrics = self.measured(self.phase, limit=self.settings.evaluation.rows)
         self.progress.held_out = metrics
-        history.append({"step": self.progress.step, "kind": "held-out", **metrics})
-        self.report.note(
-            f"step {self.progress.step:,}: held-out generator accuracy {metrics['generator_accuracy']:.3f}, "
-            f"loss {metrics['generator_loss']:.3f}; discriminator AUC {_shown(metrics['discriminator_auc'])}, "
-            f"loss {metrics['discriminator_loss']:.4f}"
-        )
+        self._tell(history, metrics, kind="held-out")
         loss, best = metrics["loss"], self.progress.best
+        if best is not None and self.phases.plan.at(best["step"] - 1) != self.phase:
+            best = None  # losses on rows of another length are no comparison
         if loss is None or (best is not None and loss >= best["loss"]):
             return False
         self.progress.best = {
@@ -266,16 +307,43 @@ class PretrainRun:
         }
         return True
 
-    def _save(self) -> None:
+    def _evaluate_average(self, history: History) -> None:
+        """Measure the averaged weights, which are those to be published."""
+        if self.average is None or self.phases.held_out[self.phase] is None:
+            return
+        with self.average.in_place():
+            self.progress.averaged = self.measured(self.phase, limit=self.settings.evaluation.rows)
+        self._tell(history, self.progress.averaged, kind="held-out-average")
+
+    def _tell(self, history: History, metrics: dict[str, float | int | None], *, kind: str) -> None:
+        label = self.phases.label(self.progress.step)
+        history.append({"step": self.progress.step, "kind": kind, **label, **metrics})
+        self.report.note(f"step {self.progress.step:,}: {kind} {_headline(metrics)}")
+
+    def save(self) -> None:
+        """Publish a checkpoint of where the run is."""
         progress = self.progress
         self.checkpoints.save(
             self.model,
             self.optimizer,
-            vars(progress),
+            progress.state(),
             spec={**self.spec, "step": progress.step},
             carry=self.source,
             best=progress.best["checkpoint"] if progress.best else None,
+            average=self.average.mean if self.average is not None else None,
         )
+
+
+def _headline(metrics: Mapping[str, float | int | None]) -> str:
+    """The figures of an evaluation that matter most, of the networks that there are."""
+    found = []
+    if (loss := metrics["generator_loss"]) is not None:
+        found.append(f"generator accuracy {_shown(metrics['generator_accuracy'])}, loss {loss:.3f}")
+    if (loss := metrics["discriminator_loss"]) is not None:
+        found.append(f"discriminator AUC {_shown(metrics['discriminator_auc'])}, loss {loss:.4f}")
+    if (loss := metrics.get("word_loss")) is not None:
+        found.append(f"word accuracy {_shown(metrics['word_accuracy'])}, loss {loss:.3f}")
+    return "; ".join(found)
 
 
 def _shown(value: float | int | None) -> str:

@@ -26,6 +26,7 @@ from electra_cli.training.optimizer import load_moments, moments
 
 FOLDER = "checkpoints"
 WEIGHTS, MOMENTS, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+AVERAGE = "average.safetensors"
 
 
 def write_weights(draft: Draft, model: nn.Module) -> None:
@@ -35,10 +36,18 @@ def write_weights(draft: Draft, model: nn.Module) -> None:
         DivergedError: a weight is not finite; such a model is never written.
     """
     tensors = {name: tensor.cpu() for name, tensor in to_public(model).items()}
+    _refuse_nonfinite(tensors)
+    draft.write_bytes(WEIGHTS, save(tensors, metadata={"format": "pt"}))
+
+
+def _refuse_nonfinite(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise DivergedError(f"{name} holds values that are not finite", code="NONFINITE_WEIGHTS")
-    draft.write_bytes(WEIGHTS, save(tensors, metadata={"format": "pt"}))
+            raise DivergedError(
+                f"{name} holds values that are not finite; nothing was written",
+                code="NONFINITE_WEIGHTS",
+                hint="lower the peak learning rate or lengthen the warm-up; the last checkpoint is intact",
+            )
 
 
 def read_weights(artifact: Artifact, name: str = WEIGHTS) -> dict[str, Tensor]:
@@ -115,6 +124,7 @@ class Checkpoints:
         spec: Mapping[str, Any],
         carry: Artifact,
         best: str | None,
+        average: Mapping[str, Tensor] | None = None,
     ) -> Artifact:
         """Publish a checkpoint of `state["step"]`, then remove what retention does not keep.
 
@@ -125,13 +135,21 @@ class Checkpoints:
             spec: the artifact's spec.
             carry: the artifact whose `tokenizer/` every checkpoint carries along.
             best: name of the best checkpoint so far; it is kept. `"this"` means the one being saved.
+            average: the running mean of the weights, if there is one.
+
+        Raises:
+            DivergedError: a weight or a moment is not finite; nothing is published or removed.
         """
         name = checkpoint_name(state["step"])
 
         def write(draft: Draft) -> Mapping[str, Any]:
             write_weights(draft, model)
             named = list(model.named_parameters())
-            draft.write_bytes(MOMENTS, save({k: v.cpu() for k, v in moments(optimizer, named).items()}))
+            adam = {name: tensor.cpu() for name, tensor in moments(optimizer, named).items()}
+            _refuse_nonfinite(adam)  # weights may still be finite where a second moment has overflowed
+            draft.write_bytes(MOMENTS, save(adam))
+            if average:
+                draft.write_bytes(AVERAGE, save({k: v.cpu() for k, v in average.items()}))
             draft.write_json(STATE, dict(state))
             copy_files(draft, carry, "tokenizer")
             return spec

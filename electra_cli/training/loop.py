@@ -55,7 +55,7 @@ class Step:
     loss: Tensor
     gradient_norm: Tensor
     parts: Mapping[str, Tensor]
-    ensure_finite: Callable[[], None] = field(repr=False)
+    ensure_finite: Callable[[], None] = field(default=lambda: None, repr=False)
 
 
 class _Guard:

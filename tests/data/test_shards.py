@@ -78,6 +78,17 @@ def test_rows_come_back_as_they_were_written_across_shards(publish):
     for expected, got in zip(whole, (batch.ids_BL, batch.lengths_B, batch.first_B), strict=True):
         assert got.dtype == np.int64
         assert (got == expected[index]).all()
+    names = [shard_name("train", number) for number in range(3)]
+    assert [found.place(row) for row in (0, 4, 5, 6, 22)] == [
+        (names[0], 0),
+        (names[0], 4),
+        (names[1], 0),
+        (names[2], 0),
+        (names[2], 16),
+    ]
+    for row in (-1, 23):
+        with pytest.raises(IndexError):
+            found.place(row)
     assert found.gather(np.array([], dtype=np.int64)).ids_BL.shape == (0, LENGTH)
     found.check()
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import torch
 
-from electra_cli.data.masking import MaskingRule, draw_masks
+from electra_cli.data.masking import MaskingRule, candidates, draw_masks
 from electra_cli.model.initialize import initialize
 from electra_cli.model.pretraining import Electra, MaskedBatch
 from electra_cli.model.shape import EncoderShape, generator_shape
+from electra_cli.model.variants import ELECTRA, Variant
 
 PAD, UNK, CLS, SEP, MASK = range(5)
 VOCABULARY = 61
 
 
-def small_pair(*, embedding: int = 12, hidden: int = 16, shared: bool = False) -> Electra:
-    """A pair small enough to differentiate by hand, weights far from zero so that every path carries signal."""
+def small_pair(
+    *, embedding: int = 12, hidden: int = 16, shared: bool = False, size: float = 0.5, variant: Variant = ELECTRA
+) -> Electra:
+    """Networks small enough to differentiate by hand, weights far from zero so that every path carries signal."""
     shape = EncoderShape(VOCABULARY, embedding, hidden, 2, 2, 32, positions=24, dropout=0.0, attention_dropout=0.0)
-    model = Electra(shape, generator_shape(shape, size=1.0 if shared else 0.5), shared_encoder=shared)
+    narrow = generator_shape(shape, size=1.0 if shared else size, own_embeddings=variant.embeddings == "own")
+    model = Electra(shape, narrow if variant.has_generator_network else None, shared_encoder=shared, variant=variant)
     initialize(model, seed=3)
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
@@ -53,6 +57,7 @@ def masked(lengths: list[int], *, width: int, fraction: float = 0.25, seed: int 
         positions_BP=masks.positions_BP,
         used_BP=masks.used_BP,
         uniform_BP=masks.uniform_BP,
+        candidate_BL=candidates(ids, lengths_B, rule),
     )
 
 

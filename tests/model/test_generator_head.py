@@ -84,3 +84,21 @@ def test_a_correct_sample_can_be_forbidden_and_samples_know_their_probability() 
     for output in (free, forbidden):
         expected = F.cross_entropy(F.linear(h, word, bias), output.sample_P, reduction="none")
         torch.testing.assert_close(output.sample_nll_P, expected)
+
+
+def test_without_gradients_none_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    h, word, bias = draw(10, 8, 57)
+    fields = {"target_P": torch.arange(10), "weight_P": torch.ones(10), "uniform_P": torch.rand(10).double()}
+    with torch.no_grad():
+        quiet = generator_output(h, word, bias, **fields)
+    loud = generator_output(h, word, bias, **fields)
+    assert torch.equal(quiet.nll_P, loud.nll_P) and torch.equal(quiet.sample_P, loud.sample_P)
+    assert not quiet.loss.requires_grad and loud.loss.requires_grad
+    multiplied = []
+    plain = torch.mm
+    monkeypatch.setattr(torch, "mm", lambda *args, **more: multiplied.append(1) or plain(*args, **more))
+    with torch.no_grad():
+        generator_output(h, word, bias, **fields)
+    assert not multiplied
+    generator_output(h, word, bias, **fields)
+    assert multiplied

@@ -26,3 +26,13 @@ def test_never_draws_a_token_without_weight() -> None:
     uniform = torch.tensor([0.0, 0.5, 1 - 2**-53, 1.0], dtype=torch.float64)
     drawn = sample_ids(weights, uniform)
     assert (weights.gather(1, drawn[:, None]) > 0).all()
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+@pytest.mark.parametrize("vocabulary", [7, 192, 500])
+def test_weights_that_are_not_finite_still_give_an_id_of_the_vocabulary(poison: float, vocabulary: int) -> None:
+    weights = torch.ones(3, vocabulary)
+    weights[0], weights[1, -1], weights[2, 0] = poison, poison, poison
+    for uniform in (0.0, 0.5, 0.999):
+        ids = sample_ids(weights, torch.full((3,), uniform, dtype=torch.float64))
+        assert ((ids >= 0) & (ids < vocabulary)).all()

@@ -29,13 +29,13 @@ def write_text(path: Path, *, documents: int, seed: int) -> Path:
     return path
 
 
-def make_shards(folder: Path, *, documents: int = 60, val_fraction: float = 0.2) -> Path:
-    """A tokenizer and shards made of `write_text`."""
+def make_shards(folder: Path, *, documents: int = 60, val_fraction: float = 0.2, length: int = 32) -> Path:
+    """A tokenizer and shards made of `write_text`; the same tokenizer for every length."""
     text = write_text(folder / "text.txt", documents=documents, seed=1)
     tokenizer = tokenize.run(
         [text], folder / "tokenizer", settings=tokenize.TokenizeSettings(vocab_size=60), report=Silent()
     )
-    settings = shard.ShardSettings(length=32, val_fraction=val_fraction, workers=1)
+    settings = shard.ShardSettings(length=length, val_fraction=val_fraction, workers=1)
     return shard.run(
         [text], tokenizer.artifact.path, folder / "shards", settings=settings, report=Silent()
     ).artifact.path

@@ -18,8 +18,9 @@ from electra_cli.model.shape import EncoderShape
 from electra_cli.runtime.machine import Machine
 from electra_cli.stages import pretrain
 from electra_cli.stages.execution import prepare
-from electra_cli.stages.pair import CountedBatch, Weights, pair_losses
+from electra_cli.stages.pair import Weights, pair_losses
 from electra_cli.stages.pretrain_settings import ExecutionSettings
+from electra_cli.stages.rows import CountedBatch
 from tests.model.pairs import accelerated
 from tests.stages.pretraining import make_shards, small_settings
 
@@ -58,7 +59,7 @@ def test_an_accelerators_step_reads_nothing_back_and_its_encoders_are_one_graph(
     nowhere = torch.device("meta")
     for encoder in (model.generator, model.discriminator):
         encoder.compile(backend="eager", fullgraph=True, dynamic=False)
-    counted = CountedBatch(batch, batch.used_BP.sum(), batch.tokens, np.arange(2))
+    counted = CountedBatch(batch, batch.used_BP.sum(), 48, np.arange(2), 0)
     try:
         losses = pair_losses(model, counted, weights=Weights(1, 50), noise=Noise(1, nowhere), dtype=torch.bfloat16)
     finally:

@@ -18,7 +18,7 @@ from electra_cli.runtime.machine import choose_machine
 from electra_cli.stages import evaluate_pretraining, pretrain, shard, tokenize
 from electra_cli.stages.evaluate_pretraining import EvaluatePretrainingSettings
 from electra_cli.stages.masking_rule import masking_rule
-from electra_cli.stages.pair import MaskedRows
+from electra_cli.stages.rows import MaskedRows
 from electra_cli.text.tokenizer import Tokenizer
 from electra_cli.training.history import read_history
 from tests.stages.pretraining import small_settings

@@ -1,0 +1,121 @@
+"""Rows of shards, masked and counted, as the batches of steps: where data meets the networks' input."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from electra_cli.data.masking import MaskingRule, candidates, draw_masks
+from electra_cli.data.order import sample_index
+from electra_cli.data.shards import RowBatch, ShardSet
+from electra_cli.model.pretraining import MaskedBatch
+from electra_cli.model.variants import Over
+from electra_cli.runtime.machine import Machine
+from electra_cli.training.plan import StepRows
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+
+HELD_OUT_SEED = 20_200_323  # of the order and masks of every evaluation, so that all runs measure the same thing
+
+
+@dataclass(frozen=True)
+class CountedBatch:
+    """A micro-batch, its rows, its number in the run, and what its losses are divided by.
+
+    `masked`, `tokens` and `candidates` (where rows come with them) are the counts of the whole step; that of the tokens
+    is known without asking the device.
+    """
+
+    batch: MaskedBatch
+    masked: torch.Tensor
+    tokens: int
+    rows_B: Indices
+    number: int
+    candidates: torch.Tensor | None = None
+
+    def over(self, what: Over) -> torch.Tensor | int:
+        """The count that a loss is a mean over."""
+        if what == "candidates":
+            assert self.candidates is not None, "these rows come without candidates"
+            return self.candidates
+        return self.masked if what == "masked" else self.tokens
+
+
+class MaskedRows:
+    """Rows of a shard set with their masks, as batches on the device, by position in a run.
+
+    Args:
+        shards: where the rows lie.
+        rule: how they are masked.
+        seed: fixes order and masks.
+        machine: where batches go.
+        with_candidates: whether batches say which positions could have been masked.
+    """
+
+    def __init__(
+        self, shards: ShardSet, *, rule: MaskingRule, seed: int, machine: Machine, with_candidates: bool = False
+    ) -> None:
+        self.shards, self.rule, self.seed, self.machine = shards, rule, seed, machine
+        self.with_candidates = with_candidates
+
+    def batch(self, start: int, size: int) -> tuple[MaskedBatch, Indices]:
+        """The `size` rows from position `start` of the endless order (shuffled epoch by epoch), and their indices."""
+        rows, index_B, epoch_B = self._gather(start, size)
+        return self._mask(rows, index_B, epoch_B), index_B
+
+    def _gather(self, start: int, size: int) -> tuple[RowBatch, Indices, Indices]:
+        position_B = np.arange(start, start + size, dtype=np.int64)
+        epoch_B, within_B = np.divmod(position_B, self.shards.rows)
+        index_B = np.empty_like(position_B)
+        for epoch in np.unique(epoch_B):
+            here = epoch_B == epoch
+            index_B[here] = sample_index(self.seed, int(epoch), within_B[here], rows=self.shards.rows)
+        return self.shards.gather(index_B), index_B, epoch_B
+
+    def _mask(self, rows: RowBatch, index_B: Indices, epoch_B: Indices) -> MaskedBatch:
+        device = self.machine.device
+        ids_BL, lengths_B, first_B, sample_B, epochs_B = (
+            torch.from_numpy(array).to(device, non_blocking=True)
+            for array in (rows.ids_BL, rows.lengths_B, rows.first_B, index_B, epoch_B)
+        )
+        starts_BL = rows.word_starts() if self.rule.whole_words else None
+        masks = draw_masks(
+            ids_BL,
+            lengths_B,
+            rule=self.rule,
+            seed=self.seed,
+            epoch_B=epochs_B,
+            sample_B=sample_B,
+            word_start_BL=None if starts_BL is None else torch.from_numpy(starts_BL).to(device, non_blocking=True),
+        )
+        full = bool((rows.lengths_B == rows.ids_BL.shape[1]).all())  # numpy: known without asking the device
+        return MaskedBatch(
+            ids_BL=ids_BL,
+            lengths_B=None if full else lengths_B,
+            first_B=first_B,
+            masked_BL=masks.masked_BL,
+            positions_BP=masks.positions_BP,
+            used_BP=masks.used_BP,
+            uniform_BP=masks.uniform_BP,
+            candidate_BL=candidates(ids_BL, lengths_B, self.rule) if self.with_candidates else None,
+        )
+
+    def steps(self, plan: Iterable[StepRows]) -> Iterator[list[CountedBatch]]:
+        """Yield the micro-batches of each step of `plan`, each with its step's counts."""
+        for step in plan:
+            starts = itertools.accumulate(step.sizes, initial=step.start)
+            gathered = [self._gather(start, size) for start, size in zip(starts, step.sizes, strict=False)]
+            tokens = sum(int(rows.lengths_B.sum()) for rows, _, _ in gathered)
+            batches = [self._mask(*piece) for piece in gathered]
+            masked = torch.stack([batch.used_BP.sum() for batch in batches]).sum().clamp(min=1)
+            flags = [batch.candidate_BL for batch in batches if batch.candidate_BL is not None]
+            possible = torch.stack([flag.sum() for flag in flags]).sum().clamp(min=1) if flags else None
+            yield [
+                CountedBatch(batch, masked, tokens, index_B, number, possible)
+                for number, (batch, (_, index_B, _)) in enumerate(zip(batches, gathered, strict=True), step.number)
+            ]
