@@ -36,6 +36,7 @@ ONLY = {
     "rich": {"cli"},
     "pydantic": {"config", "stages"},
     "torch": {"data", "model", "runtime", "training", "tasks", "exporting", "stages"},
+    "triton": {"model"},
     "safetensors": {"model", "training", "exporting", "stages"},
     "transformers": {"exporting"},  # used to re-read an export where it happens to be installed
     "click": set(),

@@ -11,7 +11,7 @@ Shapes: P masked positions (flattened over the batch), E embedding width, V voca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from electra_cli.model.sampling import BLOCK, sample_in_blocks
+
+HeadBackend = Literal["plain", "triton"]
 
 # Rows of float32 logits alive at once: 16 MB at V = 30,522, which a large cache holds; fewer cost calls, more cost
 # memory traffic. On a GPU a launch costs more than a pass, so the whole span goes at once.
@@ -55,6 +57,7 @@ def generator_output(
     uniform_P: Tensor,
     temperature: float = 1.0,
     disallow_correct: bool = False,
+    backend: HeadBackend = "plain",
 ) -> GeneratorOutput:
     """Score, differentiate and sample the softmax over the vocabulary.
 
@@ -67,7 +70,22 @@ def generator_output(
         uniform_P: one uniform number a row (float64) for the sample.
         temperature: divides the logits before sampling, not in the loss.
         disallow_correct: never sample the original id (released code's setting of that name, electra.md 2.7).
+        backend: `triton` takes the kernels of `model.triton_head`, which draw other samples, while there are gradients
+            to compute; held-out figures are the plain form's always, so that all runs measure the same thing.
     """
+    if backend == "triton" and torch.is_grad_enabled():
+        from electra_cli.model.triton_head import triton_output  # needs Triton, which is no dependency
+
+        return triton_output(
+            h_PE,
+            word_VE,
+            bias_V,
+            target_P=target_P,
+            weight_P=weight_P,
+            uniform_P=uniform_P,
+            temperature=temperature,
+            disallow_correct=disallow_correct,
+        )
     fields = (target_P, weight_P, uniform_P, temperature, disallow_correct)
     if not torch.is_grad_enabled():  # the function below cannot tell: inside it gradients are always switched off
         h_PE, word_VE, bias_V = h_PE.detach(), word_VE.detach(), bias_V.detach()

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from electra_cli.model.embedding_sharing import DisentangledEmbeddings
 from electra_cli.model.encoder import Embeddings, Encoder, LayerNorm, Linear, segment_types
 from electra_cli.model.fixed_generator import FixedGenerator
-from electra_cli.model.generator_head import GeneratorOutput, generator_output
+from electra_cli.model.generator_head import GeneratorOutput, HeadBackend, generator_output
 from electra_cli.model.noise import Noise
 from electra_cli.model.objectives import WordOutput, at_slots, copying, counted, judge
 from electra_cli.model.shape import EncoderShape
@@ -161,6 +161,7 @@ class Electra(nn.Module):
         if (generator is not None) != variant.has_generator_network:
             raise ValueError(f"a generator's size does not fit {variant}")
         self.shared_encoder, self.variant, self.generator_shape = shared_encoder, variant, generator
+        self.head_backend: HeadBackend = "plain"
         apart = generator is not None and variant.embeddings != "shared"
         own = Embeddings(generator) if generator is not None and apart else None
         gdes = own is not None and variant.embeddings == "gdes"
@@ -276,6 +277,7 @@ class Electra(nn.Module):
             uniform_P=uniform_P,
             temperature=temperature,
             disallow_correct=disallow_correct,
+            backend=self.head_backend,
         )
 
     @torch.no_grad()

@@ -21,6 +21,7 @@ from electra_cli.runtime.peak import peak_of
 from electra_cli.runtime.prefetch import ahead
 from electra_cli.runtime.signals import StopFlag, stop_flag
 from electra_cli.stages.diverged import describe_failure
+from electra_cli.stages.execution import prepare, uncompiled
 from electra_cli.stages.masking_rule import masking_rule
 from electra_cli.stages.outcome import Outcome
 from electra_cli.stages.pair import Weights, count_text, measure, pair_losses, stage_of
@@ -84,6 +85,7 @@ class PretrainRun:
         self.phases = Phases(sources, settings, rule=rule, model=self.model, machine=self.machine)
         initialize(self.model, seed=settings.seed, scheme=settings.model.start)
         self.model.to(self.machine.device)
+        prepare(self.model, settings.execution, self.machine)
         self.optimizer = build_optimizer(
             self.model.named_parameters(),
             weight_decay=optimizer.weight_decay,
@@ -277,7 +279,8 @@ class PretrainRun:
         held_out = self.phases.held_out[phase]
         assert held_out is not None
         size = self.phases.plan.phases[phase].largest_pass
-        return measure(self.model, held_out, limit=limit, batch_size=size, weights=self.weights)
+        with uncompiled(self.settings.execution):
+            return measure(self.model, held_out, limit=limit, batch_size=size, weights=self.weights)
 
     def _evaluate(self, history: History) -> bool:
         """Measure on held-out rows; True for the lowest loss so far, which is saved whatever the cadence."""

@@ -205,6 +205,27 @@ class CheckpointSettings(Settings):
     keep: int = setting(3, "newest checkpoints that are kept; the best one is kept besides", shapes=False, ge=1)
 
 
+class ExecutionSettings(Settings):
+    """How the same arithmetic is carried out; it shapes the result, as rounding and Triton's samples differ."""
+
+    compile: Literal["off", "encoder", "step"] = setting(
+        "off",
+        "torch.compile of both encoders, or of the whole forward pass as one graph, which needs head = triton; slower "
+        "than off on a CPU",
+    )
+    head: Literal["auto", "plain", "triton"] = setting(
+        "auto",
+        "kernels of the generator's output over the vocabulary; triton needs a GPU and draws other samples of the same "
+        "distribution. auto is plain until triton has been measured on a GPU",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.compile == "step" and self.head != "triton":
+            raise ValueError("compile = step needs head = triton: no other head can be part of a graph")
+        return self
+
+
 class PretrainSettings(Settings):
     """Settings of `electra pretrain`; without a preset they are the paper's small."""
 
@@ -218,6 +239,7 @@ class PretrainSettings(Settings):
     averaging: AveragingSettings = table(AveragingSettings, "averaging of weights")
     evaluation: EvaluationSettings = table(EvaluationSettings, "held-out evaluation")
     checkpoints: CheckpointSettings = table(CheckpointSettings, "checkpoints", shapes=True)
+    execution: ExecutionSettings = table(ExecutionSettings, "kernels and compilation")
     budget: str | None = setting(
         None,
         "what the run may cost, from which its steps follow: 24h, 90m, 2e9tok (padding not counted) or 1e18flop; "

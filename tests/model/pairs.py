@@ -59,3 +59,15 @@ def masked(lengths: list[int], *, width: int, fraction: float = 0.25, seed: int 
         uniform_BP=masks.uniform_BP,
         candidate_BL=candidates(ids, lengths_B, rule),
     )
+
+
+def accelerated(*, padded: bool) -> tuple[Electra, MaskedBatch]:
+    """A pair with dropout and a batch on device `meta`: no numbers, but what an accelerator would be asked to do.
+
+    Whatever reads a number back to the host is an error there.
+    """
+    shape = EncoderShape(VOCABULARY, 12, 16, 2, 2, 32, positions=24)
+    model = Electra(shape, generator_shape(shape, size=0.5)).to("meta")
+    batch = masked([24, 24], width=24)
+    fields = {name: None if value is None else value.to("meta") for name, value in vars(batch).items()}
+    return model, MaskedBatch(**{**fields, **({} if padded else {"lengths_B": None})})
