@@ -52,7 +52,12 @@ class LayerNorm(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Word + token type + position, then LayerNorm; the generator and the discriminator share one of these."""
+    """Word + token type + position, then LayerNorm; the generator and the discriminator share one of these.
+
+    Attributes:
+        scored: whether the word table is an output layer as well. Its gradient is dense then, and on a CPU lookups add
+            theirs to it as sparse ones, which spares a table of zeros each.
+    """
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
@@ -60,10 +65,12 @@ class Embeddings(nn.Module):
         self.position = nn.Parameter(torch.empty(shape.positions, shape.embedding_size))
         self.segment = nn.Parameter(torch.empty(shape.types, shape.embedding_size))
         self.norm = LayerNorm(shape.embedding_size, shape.eps)
+        self.scored = False
 
     def forward(self, ids_BL: Tensor, types_BL: Tensor) -> Tensor:
         """Token ids and segment ids → e_BLE in float32, dropout not yet applied."""
-        e_BLE = F.embedding(ids_BL, self.word) + self.position[: ids_BL.shape[1]]
+        sparse = self.scored and self.word.device.type == "cpu"
+        e_BLE = F.embedding(ids_BL, self.word, sparse=sparse) + self.position[: ids_BL.shape[1]]
         return self.norm(e_BLE + F.embedding(types_BL, self.segment))  # type: ignore[no-any-return]
 
 

@@ -135,6 +135,20 @@ class _Rows:
         return probabilities_CV
 
 
+def _in_blocks(word_VE: Tensor, bias_V: Tensor, *, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The output weights in `dtype` and the bias, filled up to whole blocks of the sampler.
+
+    The filling has logits of -inf and so probabilities of 0, and rows of logits are contiguous, which the passes over
+    them need to be fast.
+    """
+    vocabulary, width = word_VE.shape
+    rows = vocabulary + -vocabulary % BLOCK
+    word, bias = word_VE.new_empty(rows, width, dtype=dtype), bias_V.new_full((rows,), -torch.inf)
+    word[:vocabulary], bias[:vocabulary] = word_VE, bias_V
+    word[vocabulary:] = 0.0
+    return word, bias
+
+
 class _Fused(torch.autograd.Function):
     """The head over chunks of rows; gradients are computed on the way forward."""
 
@@ -152,36 +166,32 @@ class _Fused(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         """See `generator_output`."""
         wanted = any(ctx.needs_input_grad[:3])
-        word = word_VE.to(h_PE.dtype)
+        word, bias = _in_blocks(word_VE, bias_V, dtype=h_PE.dtype)
         rows = _Rows.empty(target_P)
         grad_h = torch.empty_like(h_PE) if wanted else None
         grad_word: Tensor | None = None
-        grad_bias = torch.zeros_like(bias_V) if wanted else None
+        grad_bias = torch.zeros_like(bias) if wanted else None
         vocabulary = len(bias_V)
         chunk = CHUNK if h_PE.device.type == "cpu" else SPAN
-        # filled up to whole blocks of the sampler with logits of -inf, which become probabilities of 0
-        padded_CV = bias_V.new_empty(min(chunk, len(h_PE)), vocabulary + -vocabulary % BLOCK)
-        padded_CV[:, vocabulary:] = -torch.inf
         for first in range(0, len(h_PE), SPAN):
             span = slice(first, min(first + SPAN, len(h_PE)))
-            grads = h_PE.new_empty(span.stop - first, vocabulary) if wanted else None
+            grads = h_PE.new_empty(span.stop - first, len(word)) if wanted else None
             for start in range(first, span.stop, chunk):
                 here = slice(start, min(start + chunk, span.stop))
-                padded = padded_CV[: here.stop - start]
-                torch.add(F.linear(h_PE[here], word), bias_V, out=padded[:, :vocabulary])
+                logits = F.linear(h_PE[here], word).float().add_(bias)
                 probabilities = rows.judge(
-                    here, padded, target_P[here], uniform_P[here], vocabulary, temperature, disallow_correct
+                    here, logits, target_P[here], uniform_P[here], vocabulary, temperature, disallow_correct
                 )
                 if grads is not None and grad_bias is not None:
-                    grad = probabilities[:, :vocabulary].mul_(weight_P[here, None])
+                    grad = probabilities.mul_(weight_P[here, None])
                     grad.scatter_add_(-1, target_P[here, None], -weight_P[here, None])
                     grad_bias += grad.sum(0)
                     grads[start - first : here.stop - first] = grad
             if grads is not None and grad_h is not None:
                 torch.mm(grads, word, out=grad_h[span])
-                piece = (grads.T @ h_PE[span]).to(word_VE.dtype)
+                piece = (grads.T @ h_PE[span])[:vocabulary].to(word_VE.dtype)
                 grad_word = piece if grad_word is None else grad_word.add_(piece)
-        ctx.save_for_backward(grad_h, grad_word, grad_bias)
+        ctx.save_for_backward(grad_h, grad_word, None if grad_bias is None else grad_bias[:vocabulary])
         ctx.mark_non_differentiable(rows.nll_P, rows.sample_P, rows.sample_nll_P, rows.correct_P)
         return (rows.nll_P * weight_P).sum(), rows.nll_P, rows.sample_P, rows.sample_nll_P, rows.correct_P
 

@@ -55,7 +55,7 @@ def drop(x: Tensor, probability: float, noise: Noise | None) -> Tensor:
 
 
 def add_dropped(residual: Tensor, x: Tensor, probability: float, noise: Noise | None) -> Tensor:
-    """`residual` + dropout(`x`), in one pass on a CPU."""
+    """`residual` + dropout(`x`)."""
     if noise is None or probability == 0.0 or x.device.type != "cpu":
         return residual + drop(x, probability, noise)
-    return torch.addcmul(residual, x, noise.factors(x, probability))
+    return (x * noise.factors(x, probability)).add_(residual)

@@ -182,6 +182,9 @@ class Electra(nn.Module):
             self.copy_gate = Linear(discriminator.hidden_size, 1)
         if generator is not None:
             self.generator_head = GeneratorHead(generator, towers=2 if variant.objective == "electric" else 1)
+            (self.towers.ltr if variant.objective == "electric" else self.generator).embeddings.scored = True
+        if variant.predicts_words and not gdes:
+            self.embeddings.scored = True
 
     def architecture(self) -> dict[str, Any]:
         """What `from_architecture` needs to build the same networks, as plain JSON values."""

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import torch
 
 from electra_cli.errors import ResourceError, UsageError
-from electra_cli.model.encoder import Encoder
+from electra_cli.model.encoder import Embeddings, Encoder
 from electra_cli.model.pretraining import Electra
 from electra_cli.runtime.machine import Machine
 from electra_cli.stages.pretrain_settings import ExecutionSettings
@@ -36,6 +36,9 @@ def prepare(model: Electra, settings: ExecutionSettings, machine: Machine) -> No
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _SHAPES)
     # On a CPU dropout draws from NumPy, which a graph cannot hold: there it is cut into several.
     whole = machine.device.type != "cpu"
+    for part in model.modules():
+        if isinstance(part, Embeddings):
+            part.scored = False  # Inductor has no sparse gradients
     parts = [model] if settings.compile == "step" else [part for part in model.modules() if isinstance(part, Encoder)]
     for part in parts:
         part.compile(fullgraph=whole, dynamic=False)
