@@ -33,7 +33,7 @@ class Machine:
         return (
             torch.cuda.get_device_name(self.device)
             if self.device.type == "cuda"
-            else f"CPU, {torch.get_num_threads()} threads"
+            else f"CPU, {_threads(torch.get_num_threads())}"
         )
 
     @property
@@ -92,3 +92,7 @@ def keep_freed_memory() -> bool:
         return False
     mmap_max, trim_threshold, top_pad = -4, -1, -2  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
     return all(bool(mallopt(*pair)) for pair in ((mmap_max, 0), (trim_threshold, -1), (top_pad, 256 << 20)))
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
