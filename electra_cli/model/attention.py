@@ -51,42 +51,60 @@ def attend(qkv_BLT: Tensor, *, heads: int, bias: Tensor | None, p: float, noise:
 
 
 class _Products(torch.autograd.Function):
-    """Attention as batched products with an explicit matrix of probabilities."""
+    """`products` with its backward pass."""
 
     @staticmethod
     def forward(ctx: Any, qkv_BLT: Tensor, heads: int, bias: Tensor | None, p: float, noise: Noise | None) -> Tensor:
         """See `attend`."""
-        batch, length, threefold = qkv_BLT.shape
-        width = threefold // 3
-        ctx.scale = 1.0 / math.sqrt(width // heads)
-        qkv = qkv_BLT.view(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4).contiguous()
-        q_NLK, k_NLK, v_NLK = qkv.view(3, batch * heads, length, -1).unbind(0)
-        scores = torch.baddbmm(q_NLK.new_empty(()), q_NLK, k_NLK.transpose(1, 2), beta=0, alpha=ctx.scale)
-        if bias is not None:
-            scores.view(batch, heads, length, length).add_(bias)
-        probabilities_NLL = scores.softmax(-1)
-        factors_NLL = None if noise is None or p == 0.0 else noise.factors(probabilities_NLL, p)
-        ctx.save_for_backward(qkv, probabilities_NLL, factors_NLL)
-        dropped_NLL = probabilities_NLL if factors_NLL is None else probabilities_NLL * factors_NLL
-        a_BHLK = torch.bmm(dropped_NLL, v_NLK).view(batch, heads, length, -1)
-        return a_BHLK.transpose(1, 2).reshape(batch, length, width)
+        a_BLD, *saved = products(qkv_BLT, heads=heads, bias=bias, p=p, noise=noise)
+        ctx.save_for_backward(*saved)
+        return a_BLD
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_BLD: Tensor) -> tuple[Tensor | None, ...]:
-        """Dropout and the product with the values again, then back through the softmax."""
-        qkv, probabilities_NLL, factors_NLL = ctx.saved_tensors
-        _, batch, heads, length, each = qkv.shape
-        q_NLK, k_NLK, v_NLK = qkv.view(3, batch * heads, length, each).unbind(0)
-        grad_NLK = grad_BLD.view(batch, length, heads, each).transpose(1, 2).reshape(batch * heads, length, each)
-        dropped_NLL = probabilities_NLL if factors_NLL is None else probabilities_NLL * factors_NLL
-        grad_qkv = torch.empty_like(qkv)
-        grad_q, grad_k, grad_v = grad_qkv.view(3, batch * heads, length, each).unbind(0)
-        torch.bmm(dropped_NLL.transpose(1, 2), grad_NLK, out=grad_v)
-        grad_NLL = torch.bmm(grad_NLK, v_NLK.transpose(1, 2))
-        if factors_NLL is not None:
-            grad_NLL.mul_(factors_NLL)
-        grad_NLL = torch._softmax_backward_data(grad_NLL, probabilities_NLL, -1, probabilities_NLL.dtype)
-        torch.baddbmm(grad_q, grad_NLL, k_NLK, beta=0, alpha=ctx.scale, out=grad_q)
-        torch.baddbmm(grad_k, grad_NLL.transpose(1, 2), q_NLK, beta=0, alpha=ctx.scale, out=grad_k)
-        return grad_qkv.permute(1, 3, 0, 2, 4).reshape(batch, length, -1), None, None, None, None
+        """See `products_backward`."""
+        return products_backward(grad_BLD, *ctx.saved_tensors), None, None, None, None
+
+
+def products(
+    qkv_BLT: Tensor, *, heads: int, bias: Tensor | None, p: float, noise: Noise | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Attention as batched products with an explicit matrix of probabilities; arguments as `attend`.
+
+    Returns:
+        a_BLD, and what `products_backward` needs: queries, keys and values (3, B, H, L, K), the probabilities (N, L, L)
+        and the factors of dropout on them.
+    """
+    batch, length, threefold = qkv_BLT.shape
+    width = threefold // 3
+    qkv = qkv_BLT.view(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4).contiguous()
+    q_NLK, k_NLK, v_NLK = qkv.view(3, batch * heads, length, -1).unbind(0)
+    scale = 1.0 / math.sqrt(width // heads)
+    scores = torch.baddbmm(q_NLK.new_empty(()), q_NLK, k_NLK.transpose(1, 2), beta=0, alpha=scale)
+    if bias is not None:
+        scores.view(batch, heads, length, length).add_(bias)
+    probabilities_NLL = scores.softmax(-1)
+    factors_NLL = None if noise is None or p == 0.0 else noise.factors(probabilities_NLL, p)
+    dropped_NLL = probabilities_NLL if factors_NLL is None else probabilities_NLL * factors_NLL
+    a_BHLK = torch.bmm(dropped_NLL, v_NLK).view(batch, heads, length, -1)
+    return a_BHLK.transpose(1, 2).reshape(batch, length, width), qkv, probabilities_NLL, factors_NLL
+
+
+def products_backward(grad_BLD: Tensor, qkv: Tensor, probabilities_NLL: Tensor, factors_NLL: Tensor | None) -> Tensor:
+    """The gradient of `qkv_BLT`: dropout again, the product with the values, then back through the softmax."""
+    _, batch, heads, length, each = qkv.shape
+    q_NLK, k_NLK, v_NLK = qkv.view(3, batch * heads, length, each).unbind(0)
+    grad_NLK = grad_BLD.view(batch, length, heads, each).transpose(1, 2).reshape(batch * heads, length, each)
+    dropped_NLL = probabilities_NLL if factors_NLL is None else probabilities_NLL * factors_NLL
+    grad_qkv = torch.empty_like(qkv)
+    grad_q, grad_k, grad_v = grad_qkv.view(3, batch * heads, length, each).unbind(0)
+    torch.bmm(dropped_NLL.transpose(1, 2), grad_NLK, out=grad_v)
+    grad_NLL = torch.bmm(grad_NLK, v_NLK.transpose(1, 2))
+    if factors_NLL is not None:
+        grad_NLL.mul_(factors_NLL)
+    grad_NLL = torch._softmax_backward_data(grad_NLL, probabilities_NLL, -1, probabilities_NLL.dtype)
+    scale = 1.0 / math.sqrt(each)
+    torch.baddbmm(grad_q, grad_NLL, k_NLK, beta=0, alpha=scale, out=grad_q)
+    torch.baddbmm(grad_k, grad_NLL.transpose(1, 2), q_NLK, beta=0, alpha=scale, out=grad_k)
+    return grad_qkv.permute(1, 3, 0, 2, 4).reshape(batch, length, -1)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from electra_cli.model.attention import attend, attention_bias
+from electra_cli.model.cpu_layer import LayerPlan, cpu_layer
 from electra_cli.model.noise import Noise, add_dropped, drop
 from electra_cli.model.shape import EncoderShape
 
@@ -90,10 +91,20 @@ class Layer(nn.Module):
     def forward(self, h_BLD: Tensor, bias: Tensor | None, noise: Noise | None) -> Tensor:
         """(B, L, D) → (B, L, D)."""
         p, shape = self.shape.dropout, self.shape
+        if self._in_one(h_BLD, noise):
+            plan = LayerPlan(shape.heads, shape.eps, p, shape.attention_dropout, bias, noise)
+            parts = (self.qkv, self.attention_out, self.attention_norm, self.up, self.down, self.norm)
+            return cpu_layer(h_BLD, tuple(tensor for part in parts for tensor in (part.weight, part.bias)), plan)
         a_BLD = attend(self.qkv(h_BLD), heads=shape.heads, bias=bias, p=shape.attention_dropout, noise=noise)
         h_BLD = self.attention_norm(add_dropped(h_BLD, self.attention_out(a_BLD), p, noise))
         f_BLD = self.down(F.gelu(self.up(h_BLD)))  # exact erf GELU, as the released weights need
         return self.norm(add_dropped(h_BLD, f_BLD, p, noise))  # type: ignore[no-any-return]
+
+    def _in_one(self, h_BLD: Tensor, noise: Noise | None) -> bool:
+        """Whether `cpu_layer` is the faster form: training on a CPU, except where torch's attention would be better."""
+        if h_BLD.device.type != "cpu" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return False
+        return h_BLD.dtype == torch.bfloat16 or (noise is not None and self.shape.attention_dropout > 0)
 
 
 class Encoder(nn.Module):

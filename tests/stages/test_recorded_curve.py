@@ -1,7 +1,7 @@
 """A thousand steps of the `tiny` preset give the curve that they gave when it was recorded.
 
-The text is a toy language, in float32, so that the curve hardly depends on the machine: the same arithmetic in another
-order moves single lines by parts of a per cent. A change of the method moves them by far more. To record it anew:
+The text is half a megabyte of Shakespeare (in the public domain). It was recorded in float32; bfloat16 moves
+a line by half a per cent, a change of the method by far more. To record it anew:
 
     python -m tests.stages.test_recorded_curve
 """
@@ -15,28 +15,28 @@ from typing import Any
 import pytest
 
 from electra_cli.config import resolve
-from electra_cli.stages import pretrain
+from electra_cli.reporting import Silent
+from electra_cli.stages import pretrain, shard, tokenize
 from electra_cli.stages.pretrain_settings import PretrainSettings
 from electra_cli.training.history import read_history
-from tests.stages.pretraining import make_shards
 
+TEXT = Path(__file__).with_name("shakespeare.txt.bz2")
 RECORDED = Path(__file__).with_name("tiny_curve.json")
-TRAIN = ("loss", "generator_loss", "discriminator_loss", "generator_accuracy", "replaced_fraction")
-HELD_OUT = ("generator_loss", "discriminator_loss", "discriminator_auc", "generator_accuracy")
+# figure → how far it may be from the recorded one: a share of losses, a difference of all else
+TRAIN = {"loss": 0.02, "generator_loss": 0.02, "discriminator_loss": 0.02, "generator_accuracy": 0.01}
+HELD_OUT = {"generator_loss": 0.03, "discriminator_loss": 0.03, "discriminator_auc": 0.02, "replaced_fraction": 0.005}
 
 
-def curve(folder: Path) -> dict[str, list[dict[str, Any]]]:
+def curve(folder: Path, **flags: object) -> dict[str, list[dict[str, Any]]]:
     """Train, and return the figures of each line."""
-    flags = {
-        "optimizer.steps": 1000,
-        "evaluation.every": 250,
-        "evaluation.rows": 128,
-        "checkpoints.every": 1000,
-        "precision": "fp32",
-        "device": "cpu",
-    }
-    settings = resolve(PretrainSettings, preset="tiny", flags=flags).settings
-    artifact = pretrain.run(make_shards(folder, documents=600), folder / "out", settings=settings).artifact
+    tokenizer = tokenize.run(
+        [TEXT], folder / "tokenizer", settings=tokenize.TokenizeSettings(vocab_size=2000), report=Silent()
+    )
+    rows = shard.ShardSettings(length=64, val_fraction=0.1, workers=1)
+    shards = shard.run([TEXT], tokenizer.artifact.path, folder / "shards", settings=rows, report=Silent())
+    chosen = {"optimizer.steps": 1000, "evaluation.every": 250, "evaluation.rows": 256, "checkpoints.every": 1000}
+    settings = resolve(PretrainSettings, preset="tiny", flags={**chosen, "device": "cpu", **flags}).settings
+    artifact = pretrain.run(shards.artifact.path, folder / "out", settings=settings).artifact
     records = read_history(artifact.file("metrics.jsonl"))
     return {
         kind: [{name: record[name] for name in ("step", *names)} for record in records if record["kind"] == kind]
@@ -48,17 +48,20 @@ def curve(folder: Path) -> dict[str, list[dict[str, Any]]]:
 def test_a_thousand_steps_give_the_recorded_curve(tmp_path: Path) -> None:
     recorded, found = json.loads(RECORDED.read_bytes()), curve(tmp_path)
     assert [line["step"] for line in found["train"]] == list(range(100, 1001, 100))
-    for kind, lines in recorded.items():
-        for expected, line in zip(lines, found[kind], strict=True):
-            assert line == {name: pytest.approx(value, rel=0.03, abs=0.005) for name, value in expected.items()}
+    for kind, allowed in (("train", TRAIN), ("held-out", HELD_OUT)):
+        for expected, line in zip(recorded[kind], found[kind], strict=True):
+            for name, by in allowed.items():
+                margin = {"rel": by} if name.endswith("loss") else {"abs": by}
+                assert line[name] == pytest.approx(expected[name], **margin), (kind, line["step"], name)
     # and it is a curve of something learnt
     first, last = found["held-out"][0], found["held-out"][-1]
-    assert last["generator_loss"] < first["generator_loss"] - 1 and last["discriminator_auc"] > 0.7
+    assert last["generator_loss"] < first["generator_loss"] - 1
+    assert last["discriminator_auc"] > first["discriminator_auc"] + 0.05
 
 
 if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as name:
-        lines = curve(Path(name))
+        lines = curve(Path(name), precision="fp32")
     RECORDED.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
