@@ -51,6 +51,7 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_flipped_bit_in_a_shard(refused, copy: Path) -> None:
     flip(copy / "shards/v1/train-00000.arrow")
     out = ("--out", copy / "out", "--preset", "tiny", "--steps", "200")
@@ -131,6 +132,7 @@ def test_a_label_that_training_never_saw(refused, copy: Path) -> None:
     assert "so-so" in str(error["message"]) and "dev.tsv:3" in str(error["where"]) + str(error["message"])
 
 
+@pytest.mark.slow
 def test_damage_elsewhere_leaves_what_was_published_alone(electra, copy: Path) -> None:
     flip(copy / "shards/v1/train-00000.arrow")
     electra("pretrain", copy / "shards", "--out", copy / "pretrained", "--preset", "tiny", "--steps", "200")

@@ -110,6 +110,7 @@ def alive(pid):
         return False
 
 
+@pytest.mark.slow
 def test_workers_end_when_their_parent_is_killed(plan):
     script = (
         "import sys\n"

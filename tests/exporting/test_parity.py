@@ -48,6 +48,7 @@ def test_the_samples_hold_what_they_promise():
     assert max(len(word) for word in text.split()) > 100  # longer than any word that WordPiece takes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["empty", "not json", "another model"])
 def test_a_folder_that_cannot_be_read(tmp_path, broken):
     if broken == "not json":

@@ -180,6 +180,7 @@ def exported(tmp_path_factory) -> Callable[[str], Exported]:
     return get
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_checkpoint_gives_the_same_logits_in_transformers(exported, name):
     export = exported(name)
@@ -196,6 +197,7 @@ def test_a_checkpoint_gives_the_same_logits_in_transformers(exported, name):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * max(1.0, float(theirs.abs().max())))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["classifier", "regression"])
 def test_a_classifier_gives_the_same_logits_and_labels(exported, name):
     export = exported(name)
@@ -221,6 +223,7 @@ def test_as_many_labels_as_tokens_in_a_row(exported):
     assert {row["logits"] for row in rows} == {48 * len(sample_texts())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_ids_are_equal_in_four_languages(exported, name):
     export = exported(name)
@@ -240,6 +243,7 @@ def test_ids_are_equal_in_four_languages(exported, name):
     assert len({tuple(ids.tolist()) for ids, _ in encoded}) == 4  # not all [UNK]
 
 
+@pytest.mark.slow
 def test_the_folder_holds_what_the_format_asks_for(exported):
     export = exported("discriminator")
     published = export.outcome.artifact
@@ -262,6 +266,7 @@ def test_the_folder_holds_what_the_format_asks_for(exported):
     assert export.artifact.content_id in card
 
 
+@pytest.mark.slow
 def test_both_readers_agree_on_every_sample(exported):
     rows = exported("generator").outcome.summary["agreement"]
     assert [row["reader"] for row in rows] == ["plain reading", f"transformers {transformers.__version__}"]

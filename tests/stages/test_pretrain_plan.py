@@ -231,6 +231,7 @@ def added_up(sources: list[Artifact], settings: PretrainSettings) -> int:
     return sum(sum(step.sizes) * phases.work.stocks[step.phase].flops for step in phases.plan.walk(0))
 
 
+@pytest.mark.slow
 def test_a_time_budget_is_measured_once_and_kept(short: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrain_rehearsal, "ENOUGH_SECONDS", 0.05)  # a loaded machine has to have time for six steps
     settings = small_settings(budget="0.1m", **{"checkpoints.every": 2, "evaluation.every": 1000})
@@ -265,6 +266,7 @@ def test_a_damaged_plan_is_told(short: Path, tmp_path: Path) -> None:
         pretrain.run(short, tmp_path / "out", settings=settings)
 
 
+@pytest.mark.slow
 def test_dry_run_tells_and_leaves_nothing(short: Path, long: Path, undisturbed: Artifact, tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     found = pretrain.dry_run([short, long], settings=everything())

@@ -104,6 +104,7 @@ def test_held_out_documents_are_not_in_training(line, tmp_path):
     assert rows["val"] and not rows["val"] & rows["train"]
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_does_not_matter(line, tmp_path):
     found = {build(line, tmp_path / str(workers), workers=workers).artifact.content_id for workers in (1, 2, 5)}
     assert len(found) == 1
@@ -218,6 +219,7 @@ class TestInterruption:
         assert f"{finished - 1} units reused" in done.stderr
         ShardSet(open_artifact(out), "train").check()
 
+    @pytest.mark.slow
     def test_a_killed_worker_is_exit_8_and_the_next_run_continues(self, line, tmp_path, undisturbed, electra):
         out = tmp_path / "out"
         with self.start(line, out) as process:

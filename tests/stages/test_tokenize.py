@@ -183,6 +183,7 @@ class TestCommand:
     def test_impossible_sizes_are_usage_errors(self, size, corpus, tmp_path, electra):
         assert electra("tokenize", corpus, "-o", tmp_path / "out", "--vocab-size", size).returncode == 2
 
+    @pytest.mark.slow
     def test_killed_at_any_moment_and_run_again_gives_the_same(self, corpus, tmp_path, electra):
         expected = build([corpus], tmp_path / "undisturbed").artifact.content_id
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
