@@ -97,6 +97,7 @@ def test_it_runs_on_a_toy_and_leaves_out_what_comes_too_late(
     assert "left out" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_it_needs_no_settings() -> None:
     """The machine that is lent for measuring has torch, transformers, pyarrow and safetensors, and no pydantic."""
     code = (

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from electra_cli.runtime.openmp import wait_briefly
 
 
@@ -19,6 +21,7 @@ def test_what_the_user_set_stays() -> None:
     assert environment == {"GOMP_SPINCOUNT": "1000"}
 
 
+@pytest.mark.slow
 def test_openmp_reads_it_when_torch_is_loaded_afterwards() -> None:
     """libgomp prints what it was told when it is loaded, in its own units."""
     program = "from electra_cli.runtime.openmp import wait_briefly; wait_briefly(); import torch"

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from electra_cli.runtime.machine import Machine
@@ -26,6 +27,7 @@ def test_the_measured_peak_is_a_rate_that_a_product_reaches_and_does_not_double(
     assert 0.1 < peak.flops_per_second / (2 * 512**3 / best) < 10
 
 
+@pytest.mark.slow
 def test_memory_that_was_held_and_let_go_shows_in_the_peak() -> None:
     """In a process of its own: this one may hold freed memory already, out of which the block would come."""
     code = (

@@ -217,6 +217,7 @@ def test_a_classifier_gives_the_same_logits_and_labels(exported, name):
         assert model.config.problem_type == "single_label_classification"
 
 
+@pytest.mark.slow
 def test_as_many_labels_as_tokens_in_a_row(exported):
     """(B, C) and (B, L) must not be confused where C = L: the sample sentences are cut at 48 positions here."""
     rows = exported("classifier").outcome.summary["agreement"]
@@ -274,6 +275,7 @@ def test_both_readers_agree_on_every_sample(exported):
     assert all(0 < row["largest_difference"] < 1e-5 for row in rows)  # 0 would be too good: other arithmetic
 
 
+@pytest.mark.slow
 def test_the_second_run_has_nothing_to_do_and_loads_nothing_heavy(exported):
     export = exported("discriminator")
     # The part is given here and was `auto`-able there: one recipe.

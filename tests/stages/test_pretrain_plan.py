@@ -114,6 +114,7 @@ def test_a_line_with_the_rate_of_each_step(undisturbed: Artifact) -> None:
     assert [r["learning_rate"] for r in records] == pytest.approx([rates[step - 1] for step in (3, 6, 9, 12)])
 
 
+@pytest.mark.slow
 def test_published_weights_are_the_mean_of_the_snapshots(short: Path, tmp_path: Path) -> None:
     """Beside a run that keeps the checkpoint of every step."""
     from safetensors.torch import load_file

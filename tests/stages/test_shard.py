@@ -199,6 +199,7 @@ class TestInterruption:
                 return
             time.sleep(0.002)
 
+    @pytest.mark.slow
     def test_killed_and_run_again_gives_the_same_and_reuses_units(self, line, tmp_path, undisturbed, electra):
         out = tmp_path / "out"
         with self.start(line, out) as process:
