@@ -7,7 +7,8 @@ from collections.abc import MutableMapping
 
 # GNU's OpenMP turns a thread that waits into a loop of 300,000 rounds. On a machine that does anything else besides,
 # the loop holds the core that the thread it waits for needs: training on two threads beside other work was 4 times as
-# fast with 1,000 rounds (its own choice when it knows of too many threads), and alone no slower (benchmarks/log.md).
+# fast with 1,000 rounds (its own choice when it knows of too many threads) as with 100,000, and alone no slower
+# (benchmarks/log.md).
 SPIN_ROUNDS = "1000"
 
 
