@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from electra_cli.data.sources import CorpusSettings, Source
 from electra_cli.data.streams import Block, read_blocks
 from electra_cli.errors import DataError
-from electra_cli.reporting import Meter, Reporter
+from electra_cli.reporting import Reporter
 
 _WIKI_START = re.compile(r'<doc id="[^"]*".*>\Z')
 _WIKI_END = "</doc>"
@@ -51,6 +51,13 @@ class Tally:
         """Count something left out or altered."""
         self.dropped[reason] += number
 
+    def add(self, other: Tally) -> None:
+        """Add what was counted elsewhere."""
+        self.documents += other.documents
+        self.lines += other.lines
+        self.characters += other.characters
+        self.dropped.update(other.dropped)
+
 
 def read_documents(
     sources: Sequence[Source], settings: CorpusSettings, *, tally: Tally, report: Reporter
@@ -64,30 +71,44 @@ def read_documents(
     total = sum(source.bytes for source in sources)
     with report.progress("reading text", total=total, unit="bytes") as meter:
         for source in sources:
-            for document in _documents(source, settings, tally, meter):
-                size = sum(map(len, document.lines))
-                if size < settings.min_document_chars:
-                    tally.drop("short_documents")
-                    continue
-                tally.documents += 1
-                tally.lines += len(document.lines)
-                tally.characters += size
-                yield document
+            yield from read_source(source, settings, tally=tally, advance=meter.advance)
     if not tally.documents:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(tally.dropped.items()))
-        raise DataError(
-            f"no documents in {len(sources)} file{'s' if len(sources) > 1 else ''}"
-            + (f" (left out: {reasons})" if reasons else ""),
-            code="NO_DOCUMENTS",
-            where=sources[0].label if len(sources) == 1 else None,
-            hint="name files that hold text; corpus.format and corpus.text_column say how to read them",
-        )
+        raise nothing_found(sources, tally)
 
 
-def _documents(source: Source, settings: CorpusSettings, tally: Tally, meter: Meter) -> Iterator[Document]:
+def read_source(
+    source: Source, settings: CorpusSettings, *, tally: Tally, advance: Callable[[int], None]
+) -> Iterator[Document]:
+    """Yield the documents of one source and count them in `tally`; `advance` is told of the bytes read."""
+    for document in _documents(source, settings, tally, advance):
+        size = sum(map(len, document.lines))
+        if size < settings.min_document_chars:
+            tally.drop("short_documents")
+            continue
+        tally.documents += 1
+        tally.lines += len(document.lines)
+        tally.characters += size
+        yield document
+
+
+def nothing_found(sources: Sequence[Source], tally: Tally) -> DataError:
+    """Return the error of a corpus without a document."""
+    reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(tally.dropped.items()))
+    return DataError(
+        f"no documents in {len(sources)} file{'s' if len(sources) > 1 else ''}"
+        + (f" (left out: {reasons})" if reasons else ""),
+        code="NO_DOCUMENTS",
+        where=sources[0].label if len(sources) == 1 else None,
+        hint="name files that hold text; corpus.format and corpus.text_column say how to read them",
+    )
+
+
+def _documents(
+    source: Source, settings: CorpusSettings, tally: Tally, advance: Callable[[int], None]
+) -> Iterator[Document]:
     if settings.format == "parquet" or (settings.format == "auto" and source.parquet):
-        return _cut(_parquet(source, settings, tally, meter), settings, tally)
-    blocks = read_blocks(source, settings, count=tally.drop, consumed=meter.advance)
+        return _cut(_parquet(source, settings, tally, advance), settings, tally)
+    blocks = read_blocks(source, settings, count=tally.drop, consumed=advance)
     kind, blocks = (settings.format, blocks) if settings.format != "auto" else _detected(blocks, source, settings)
     if kind == "wiki":
         return _cut(_wiki(blocks, source, tally), settings, tally)
@@ -229,7 +250,9 @@ def _text_of(row: dict[str, Any], column: str, where: str) -> str | None:
     raise DataError(f"column {column!r} is {type(text).__name__}, not text", code="NOT_TEXT", where=where)
 
 
-def _parquet(source: Source, settings: CorpusSettings, tally: Tally, meter: Meter) -> Iterator[Document]:
+def _parquet(
+    source: Source, settings: CorpusSettings, tally: Tally, advance: Callable[[int], None]
+) -> Iterator[Document]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -255,7 +278,7 @@ def _parquet(source: Source, settings: CorpusSettings, tally: Tally, meter: Mete
                     yield from _from_text(text, source, number, tally)
                     number += 1
                 before, done = done, source.bytes * (number - 1) // rows
-                meter.advance(done - before)
+                advance(done - before)
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: text that is not UTF-8
         raise DataError(
             f"the Parquet file is damaged ({' '.join(str(error).split())})", code="BAD_PARQUET", where=source.label

@@ -46,9 +46,9 @@ class RowBatch:
         return np.unpackbits(self.word_bits_BN, axis=1, count=self.ids_BL.shape[1], bitorder="little").view(np.bool_)
 
 
-def shard_name(split: Split, number: int) -> str:
-    """Return the file name of a shard."""
-    return f"{split}-{number:05d}.arrow"
+def shard_name(split: Split, piece: int, number: int = 0) -> str:
+    """Return the name of file `number` of a piece of the corpus; names sort in the order of the text."""
+    return f"{split}-{piece:06d}-{number:04d}.arrow"
 
 
 def shard_schema(*, length: int, vocab_size: int, word_starts: bool = False) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""Processes that write units side by side, with bounded memory, and no orphans.
+"""Processes that work on the pieces of a corpus side by side, with bounded memory, and no orphans.
 
 Processes are spawned, never forked: the tokenizer library's threads do not survive a fork, and a forked child would
 keep the output's lock. Each uses one thread; a worker whose parent is gone ends at once.
@@ -12,14 +12,15 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
+from typing import Any, Protocol, TypeVar
 
 from electra_cli import errors
-from electra_cli.data.units import UnitPlan, UnitRecord, UnitTask, UnitWriter
+from electra_cli.data.pieces import Piece
 from electra_cli.errors import ElectraError, WorkerError
 
 _GRACE = 2.0  # seconds for a worker to end by itself
@@ -33,25 +34,33 @@ def available_cores() -> int:
         return os.cpu_count() or 1
 
 
-def write_units(plan: UnitPlan, tasks: Iterable[UnitTask], *, workers: int) -> Iterator[UnitRecord]:
-    """Write units on `workers` processes (1: in this one) and yield their records as they are finished.
+Result_co = TypeVar("Result_co", covariant=True)
 
-    At most one unit more than there are workers is in memory.
+
+class Job(Protocol[Result_co]):
+    """Something to be done with every piece; plain data, since it is sent to other processes."""
+
+    def start(self) -> Callable[[Piece], Result_co]:
+        """Return what works on one piece; called once in each process."""
+
+
+def work_through(job: Job[Result_co], pieces: Iterable[Piece], *, workers: int) -> Iterator[tuple[Piece, Result_co]]:
+    """Do `job` with every piece on `workers` processes (1: in this one); yield results as they are finished.
 
     Raises:
-        WorkerError: a worker died; the units finished until then are kept.
-        ElectraError: what a worker met, such as a full disk.
+        WorkerError: a worker died; what was finished until then is kept.
+        ElectraError: what a worker met, such as damaged text or a full disk.
     """
     if workers == 1:
-        writer = UnitWriter(plan)
-        for task in tasks:
-            yield writer.write(task)
+        work = job.start()
+        for piece in pieces:
+            yield piece, work(piece)
         return
-    with _Crew(plan, workers) as crew:
-        for task in tasks:
+    with _Crew(job, workers) as crew:
+        for piece in pieces:
             while not crew.has_room():
                 yield crew.collect()
-            crew.send(task)
+            crew.send(piece)
         while crew.is_busy():
             yield crew.collect()
 
@@ -59,11 +68,11 @@ def write_units(plan: UnitPlan, tasks: Iterable[UnitTask], *, workers: int) -> I
 class _Crew:
     """The worker processes; each is started when there is work for it."""
 
-    def __init__(self, plan: UnitPlan, workers: int) -> None:
-        self._plan = plan
+    def __init__(self, job: Job[Any], workers: int) -> None:
+        self._job = job
         self._limit = workers
         self._idle: list[tuple[SpawnProcess, Connection]] = []
-        self._busy: dict[Connection, SpawnProcess] = {}
+        self._busy: dict[Connection, tuple[SpawnProcess, Piece]] = {}
 
     def __enter__(self) -> _Crew:
         return self
@@ -71,7 +80,7 @@ class _Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        everyone = [*self._idle, *((process, pipe) for pipe, process in self._busy.items())]
+        everyone = [*self._idle, *((process, pipe) for pipe, (process, _) in self._busy.items())]
         for process, pipe in everyone:
             if error is not None:
                 process.kill()
@@ -89,33 +98,33 @@ class _Crew:
     def is_busy(self) -> bool:
         return bool(self._busy)
 
-    def send(self, task: UnitTask) -> None:
+    def send(self, piece: Piece) -> None:
         process, pipe = self._idle.pop() if self._idle else self._start()
-        self._busy[pipe] = process
+        self._busy[pipe] = process, piece
         try:
-            pipe.send(task)
+            pipe.send(piece)
         except OSError as error:
             raise self._died(process) from error
 
-    def collect(self) -> UnitRecord:
-        """Wait until a worker has finished a unit, or has died."""
+    def collect(self) -> tuple[Piece, Any]:
+        """Wait until a worker has finished a piece, or has died."""
         ready = connection.wait(list(self._busy))
         pipe = next(pipe for pipe in self._busy if pipe in ready)
-        process = self._busy[pipe]
+        process, piece = self._busy[pipe]
         try:
-            answer = pipe.recv()
-        except (EOFError, OSError) as error:
-            raise self._died(process) from error
-        if isinstance(answer, UnitRecord):
+            result, error = pipe.recv()
+        except (EOFError, OSError) as broken:
+            raise self._died(process) from broken
+        if error is None:
             del self._busy[pipe]
             self._idle.append((process, pipe))
-            return answer
-        raise _raised(*answer)
+            return piece, result
+        raise _raised(*error)
 
     def _start(self) -> tuple[SpawnProcess, Connection]:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self._plan), daemon=True, name="electra shard worker")
+        process = context.Process(target=_work, args=(theirs, self._job), daemon=True, name="electra worker")
         process.start()
         theirs.close()  # so that its end is the only one, and its death is seen here
         return process, ours
@@ -127,36 +136,36 @@ class _Crew:
         if code is not None and code < 0:
             how = f"was killed by signal {-code} ({signal.Signals(-code).name})"
         return WorkerError(
-            f"a worker process {how}; the units finished so far are kept",
+            f"a worker process {how}; what was finished so far is kept",
             code="WORKER_DIED",
             where=f"process {process.pid}",
             hint="run the same command again; if memory was short, with fewer --workers",
         )
 
 
-def _work(pipe: Connection, plan: UnitPlan) -> None:
-    """Write units until the pipe is closed."""
+def _work(pipe: Connection, job: Job[Any]) -> None:
+    """Work on pieces until the pipe is closed; each answer is a result and what went wrong, one of them None."""
     # Read by the tokenizer library when it first encodes: one thread, the other cores have their own process.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["RAYON_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        writer: UnitWriter | None = None
+        work: Callable[[Piece], Any] | None = None
         while True:
-            task = pipe.recv()
+            piece = pipe.recv()
             try:
-                writer = writer or UnitWriter(plan)
-                pipe.send(writer.write(task))
+                work = work or job.start()
+                pipe.send((work(piece), None))
             except MemoryError:
                 hint = "run it again with fewer --workers, or a smaller unit_bytes"
-                pipe.send(("ResourceError", "a worker is out of memory", "OUT_OF_MEMORY", None, hint))
+                pipe.send((None, ("ResourceError", "a worker is out of memory", "OUT_OF_MEMORY", None, hint)))
             except ElectraError as error:
-                pipe.send((type(error).__name__, error.message, error.code, error.where, error.hint))
+                pipe.send((None, (type(error).__name__, error.message, error.code, error.where, error.hint)))
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 raise
             except Exception:
-                pipe.send(("", traceback.format_exc(), "", None, None))
+                pipe.send((None, ("", traceback.format_exc(), "", None, None)))
 
 
 def _end_with_parent() -> None:

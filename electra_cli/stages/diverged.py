@@ -53,7 +53,7 @@ def describe_failure(
 
 
 def name_rows(shards: ShardSet, rows: Iterable[int]) -> str:
-    """Rows by shard file and number within it: `train-00003.arrow rows 17, 512 (global 40017, 40512)`."""
+    """Rows by shard file and number within it: `train-000003-0000.arrow rows 17, 512 (global 40017, 40512)`."""
     ordered = sorted(set(rows))
     within: dict[str, list[tuple[int, int]]] = {}
     for row in ordered[:NAMED]:

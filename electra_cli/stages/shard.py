@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +24,11 @@ from electra_cli.reporting import Reporter
 from electra_cli.stages.outcome import Outcome
 
 if TYPE_CHECKING:
-    from electra_cli.data.corpus import Tally
-    from electra_cli.data.units import UnitPlan, UnitRecord, UnitTask
+    from electra_cli.data.pieces import Piece
+    from electra_cli.data.units import PieceRecord, UnitPlan
 
 STAGE = "shard"
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 SPLITS = ("train", "val")
 LONG_WORD = 8
 """Tokens; more than that on average are sentences rather than words. Chinese Wikipedia has 1.7, and 36 unsegmented."""
@@ -66,10 +65,11 @@ class ShardSettings(Settings):
         "put spaces into (Chinese, Japanese). The ids are the same.",
     )
     unit_bytes: int = setting(
-        8 * 1024 * 1024,
-        "Text of one unit of work in bytes; each unit becomes one file. A corpus of terabytes wants more.",
-        ge=1000,
-        le=2**30,
+        0,
+        "Bytes of the files that one process reads at a time, and of text in one shard file. 0: 8 MiB, and for corpora "
+        "above 32 GiB so much that there are about 4,096 pieces, at most 512 MiB each.",
+        ge=0,
+        le=2**29,
     )
     corpus: CorpusSettings = table(CorpusSettings, "How the text is read.")
     workers: int = setting(0, "Processes; 0 for one on each core. The result is the same.", shapes=False, ge=0, le=1024)
@@ -118,7 +118,9 @@ def run(
 def _build(
     sources: Sequence[Source], tokenizer: Artifact, draft: Draft, settings: ShardSettings, report: Reporter
 ) -> Outcome:
-    from electra_cli.data.corpus import Tally
+    from electra_cli.data.corpus import Tally, nothing_found
+    from electra_cli.data.layouts import RowRule
+    from electra_cli.data.pieces import plan_pieces, unit_size
     from electra_cli.data.units import UnitPlan
     from electra_cli.text.tokenizer_files import FILES
 
@@ -131,20 +133,29 @@ def _build(
         folder=draft.path,
         tokenizer=draft.path / "tokenizer",
         recipe_id=draft.recipe.recipe_id,
-        length=settings.length,
-        min_row_tokens=settings.min_row_tokens,
+        corpus=settings.corpus,
+        rule=RowRule(
+            length=settings.length,
+            min_row_tokens=settings.min_row_tokens,
+            seed=settings.seed,
+            carry_over=settings.carry_over,
+            word_starts=settings.word_starts,
+        ),
+        unit_bytes=settings.unit_bytes or unit_size(sources),
+        val_fraction=settings.val_fraction,
         seed=settings.seed,
-        carry_over=settings.carry_over,
-        word_starts=settings.word_starts,
     )
-    tally = Tally()
-    records, reused = _write(sources, plan, settings, tally, report)
+    pieces = plan_pieces(sources, piece_bytes=plan.unit_bytes)
+    records, reused = _write(pieces, plan, settings, report)
     if reused:
-        report.note(f"{reused} units reused from the interrupted run, {len(records) - reused} written")
+        report.note(f"{reused} of {len(pieces)} pieces reused from the interrupted run")
+    tally = Tally()
     for record in records:
-        tally.dropped.update(record.dropped)
-        if record.rows:
-            draft.add(record.name, rows=record.rows, tokens=record.tokens, sha256=record.sha256)
+        tally.add(record.tally())
+        for file in record.files:
+            draft.add(file.name, rows=file.rows, tokens=file.tokens, sha256=file.sha256)
+    if not tally.documents:
+        raise nothing_found(sources, tally)
     spec = {
         "tokenizer": tokenizer.content_id,
         "length": settings.length,
@@ -155,42 +166,34 @@ def _build(
         "dropped": dict(sorted(tally.dropped.items())),
     }
     if settings.word_starts:
-        spec |= {"word_starts": True, "words": sum(record.words for record in records)}
+        spec |= {"word_starts": True, "words": sum(file.words for record in records for file in record.files)}
     _check(spec, settings, report)
     artifact = draft.publish(spec=spec, provenance={"corpus": {"files": len(sources), "characters": tally.characters}})
-    return Outcome(artifact, "resumed" if draft.resumed else "built", {**_summary(spec), "units_reused": reused})
+    return Outcome(artifact, "resumed" if draft.resumed else "built", {**_summary(spec), "pieces_reused": reused})
 
 
 def _write(
-    sources: Sequence[Source], plan: UnitPlan, settings: ShardSettings, tally: Tally, report: Reporter
-) -> tuple[list[UnitRecord], int]:
-    """Write the units that are not there yet; return the records of all, by name, and how many were there."""
-    from electra_cli.data.corpus import read_documents
-    from electra_cli.data.units import finished_unit, plan_units
-    from electra_cli.data.workers import available_cores, write_units
+    pieces: Sequence[Piece], plan: UnitPlan, settings: ShardSettings, report: Reporter
+) -> tuple[list[PieceRecord], int]:
+    """Write the units of the pieces that are not done yet; return the records of all in order, and how many were."""
+    from electra_cli.data.units import finished_piece
+    from electra_cli.data.workers import available_cores, work_through
 
-    reused: list[UnitRecord] = []
-
-    def missing() -> Iterator[UnitTask]:
-        documents = read_documents(sources, settings.corpus, tally=tally, report=report)
-        for task in plan_units(
-            documents, unit_bytes=settings.unit_bytes, val_fraction=settings.val_fraction, seed=settings.seed
-        ):
-            if record := finished_unit(plan, task):
-                reused.append(record)
-            else:
-                yield task
-
-    written = list(write_units(plan, missing(), workers=settings.workers or available_cores()))
-    return sorted(reused + written, key=lambda record: record.name), len(reused)
+    records = {piece.number: record for piece in pieces if (record := finished_piece(plan, piece))}
+    reused = len(records)
+    missing = [piece for piece in pieces if piece.number not in records]
+    workers = min(settings.workers or available_cores(), max(len(missing), 1))
+    total, left = sum(piece.bytes for piece in pieces), sum(piece.bytes for piece in missing)
+    with report.progress("sharding", total=total, unit="bytes", done=total - left) as meter:
+        for piece, record in work_through(plan, missing, workers=workers):
+            records[piece.number] = record
+            meter.advance(piece.bytes)
+    return [records[piece.number] for piece in pieces], reused
 
 
-def _counts(records: Sequence[UnitRecord], split: str) -> dict[str, int]:
-    counts: Counter[str] = Counter(rows=0, tokens=0)
-    for record in records:
-        if record.split == split:
-            counts.update(rows=record.rows, tokens=record.tokens)
-    return dict(counts)
+def _counts(records: Sequence[PieceRecord], split: str) -> dict[str, int]:
+    files = [file for record in records for file in record.files if file.name.startswith(f"{split}-")]
+    return {"rows": sum(file.rows for file in files), "tokens": sum(file.tokens for file in files)}
 
 
 def _check(spec: dict[str, Any], settings: ShardSettings, report: Reporter) -> None:

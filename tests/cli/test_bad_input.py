@@ -53,10 +53,10 @@ def flip(path: Path) -> None:
 
 @pytest.mark.slow
 def test_flipped_bit_in_a_shard(refused, copy: Path) -> None:
-    flip(copy / "shards/v1/train-00000.arrow")
+    flip(copy / "shards/v1/train-000000-0000.arrow")
     out = ("--out", copy / "out", "--preset", "tiny", "--steps", "200")
     error = refused("pretrain", copy / "shards", *out, code=4, name="HASH_MISMATCH")
-    assert "train-00000.arrow" in str(error["where"])
+    assert "train-000000-0000.arrow" in str(error["where"])
 
 
 @pytest.mark.parametrize("file", ["tokenizer/v1/tokenizer.json", "tokenizer/v1/vocab.txt"])
@@ -73,15 +73,15 @@ def test_flipped_bit_in_a_checkpoint(refused, copy: Path) -> None:
 
 @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"\0", lambda data: b""])
 def test_truncated_or_extended_shard(refused, copy: Path, change) -> None:
-    path = copy / "shards/v1/train-00000.arrow"
+    path = copy / "shards/v1/train-000000-0000.arrow"
     path.write_bytes(change(path.read_bytes()))
     refused("pretrain", copy / "shards", "--out", copy / "out", code=4, name="SIZE_MISMATCH")
 
 
 def test_missing_file(refused, copy: Path) -> None:
-    (copy / "shards/v1/val-00000.arrow").unlink()
+    (copy / "shards/v1/val-000000-0000.arrow").unlink()
     error = refused("pretrain", copy / "shards", "--out", copy / "out", code=4, name="MISSING_FILE")
-    assert "val-00000.arrow" in str(error["where"])
+    assert "val-000000-0000.arrow" in str(error["where"])
 
 
 def test_shards_of_another_tokenizer(refused, copy: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_label_that_training_never_saw(refused, copy: Path) -> None:
 
 @pytest.mark.slow
 def test_damage_elsewhere_leaves_what_was_published_alone(electra, copy: Path) -> None:
-    flip(copy / "shards/v1/train-00000.arrow")
+    flip(copy / "shards/v1/train-000000-0000.arrow")
     electra("pretrain", copy / "shards", "--out", copy / "pretrained", "--preset", "tiny", "--steps", "200")
     for artifact, code in (("tokenizer", 0), ("pretrained/v1", 0), ("shards", 4)):
         assert electra("verify", copy / artifact).returncode == code, artifact

@@ -125,7 +125,7 @@ def test_word_starts_are_a_bit_a_token(length, publish):
     batch = found.gather(index)
     assert (batch.word_starts() == np.concatenate(starts)[index]).all()
     assert (batch.ids_BL == np.concatenate([rows[0] for rows in shards])[index]).all()
-    with pa.ipc.open_file(artifact.path / "train-00000.arrow") as reader:
+    with pa.ipc.open_file(artifact.path / "train-000000-0000.arrow") as reader:
         first = reader.read_all()["word_start"][0].as_py()
     assert len(first) == -(-length // 8)
     assert [first[place // 8] >> place % 8 & 1 for place in range(length)] == starts[0][0].astype(int).tolist()
@@ -188,7 +188,7 @@ def test_few_descriptors_are_enough(publish):
 class TestDamage:
     def test_a_flipped_bit_is_found_when_the_shard_is_first_needed(self, publish):
         artifact = publish([some_rows(5, seed=1), some_rows(5, seed=2)])
-        path = artifact.path / "train-00001.arrow"
+        path = artifact.path / "train-000001-0000.arrow"
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
@@ -201,7 +201,7 @@ class TestDamage:
     @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b""])
     def test_another_size_is_found(self, change, publish):
         artifact = publish([some_rows(5, seed=1)])
-        path = artifact.path / "train-00000.arrow"
+        path = artifact.path / "train-000000-0000.arrow"
         path.write_bytes(change(path.read_bytes()))
         with pytest.raises(ArtifactError) as caught:
             ShardSet(artifact, "train").gather(np.arange(5))
@@ -219,7 +219,7 @@ class TestDamage:
     )
     def test_impossible_rows_with_a_right_hash_are_refused(self, wrong, publish):
         rows = some_rows(5, seed=1)
-        artifact = publish([rows], files={"train-00000.arrow": shard_bytes(*wrong(rows), vocab_size=VOCAB)})
+        artifact = publish([rows], files={"train-000000-0000.arrow": shard_bytes(*wrong(rows), vocab_size=VOCAB)})
         with pytest.raises(ArtifactError) as caught:
             ShardSet(artifact, "train").gather(np.arange(5))
         assert caught.value.code == "BAD_SHARD"
@@ -240,14 +240,14 @@ class TestDamage:
         with opened(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=3 if kind == "two batches" else None)
         data = b"not arrow at all" if kind == "not arrow" else sink.getvalue().to_pybytes()
-        artifact = publish([rows], files={"train-00000.arrow": data})
+        artifact = publish([rows], files={"train-000000-0000.arrow": data})
         with pytest.raises(ArtifactError) as caught:
             ShardSet(artifact, "train").gather(np.arange(6))
         assert caught.value.code == "BAD_SHARD"
 
     def test_a_missing_shard_is_found(self, publish):
         artifact = publish([some_rows(5, seed=1)])
-        (artifact.path / "train-00000.arrow").unlink()
+        (artifact.path / "train-000000-0000.arrow").unlink()
         with pytest.raises(ArtifactError) as caught:
             ShardSet(artifact, "train").gather(np.arange(5))
         assert caught.value.code == "MISSING_FILE"
@@ -263,7 +263,7 @@ class TestDamage:
 
     def test_a_row_count_that_lies_is_refused(self, publish):
         five, six = some_rows(5, seed=1), some_rows(6, seed=1)
-        artifact = publish([five], files={"train-00000.arrow": shard_bytes(*six, vocab_size=VOCAB)})
+        artifact = publish([five], files={"train-000000-0000.arrow": shard_bytes(*six, vocab_size=VOCAB)})
         with pytest.raises(ArtifactError, match="6 rows"):
             ShardSet(artifact, "train").gather(np.arange(5))
 

@@ -6,20 +6,46 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from electra_cli.data.corpus import Document
-from electra_cli.data.segments import digest_of, document_random, rows_of
-from electra_cli.data.units import UnitPlan, UnitTask, UnitWriter, finished_unit, plan_units
+from electra_cli.data.layouts import RowRule
+from electra_cli.data.pieces import Piece, Span, plan_pieces
+from electra_cli.data.segments import digest_of, document_random, is_held_out, rows_of
+from electra_cli.data.sources import CorpusSettings, find_sources
+from electra_cli.data.units import PieceWriter, UnitPlan, finished_piece
+from electra_cli.reporting import Silent
+
+RULE = RowRule(length=32, min_row_tokens=5, seed=3)
 
 
 @pytest.fixture
 def plan(tmp_path, tokenizer_folder):
     folder = tmp_path / "draft"
     folder.mkdir()
-    return UnitPlan(folder, tokenizer_folder, "sha256:recipe", length=32, min_row_tokens=5, seed=3)
+    return UnitPlan(
+        folder, tokenizer_folder, "sha256:recipe", CorpusSettings(), RULE, unit_bytes=10**9, val_fraction=0.0, seed=3
+    )
+
+
+@pytest.fixture
+def piece_of(tmp_path):
+    """Return a piece that is one file with this text."""
+
+    def make(text, number=0):
+        path = tmp_path / f"{number}.txt"
+        path.write_text(text)
+        return Piece(number, (Span(find_sources([path], report=Silent())[0]),))
+
+    return make
 
 
 def documents_of(text):
-    return [Document(part.split("\n"), "corpus.txt", 1) for part in text.strip().split("\n\n")]
+    return [part.split("\n") for part in text.strip().split("\n\n")]
+
+
+def written(plan, piece):
+    """Return the record of a piece that gives one file, and the path of that."""
+    record = PieceWriter(plan).write(piece)
+    (file,) = record.files
+    return record, plan.folder / file.name
 
 
 def rows_in(path):
@@ -32,34 +58,42 @@ def rows_in_bytes(data):
     return np.array(table["input_ids"].to_pylist()), table["length"].to_pylist(), table["first"].to_pylist()
 
 
-def test_units_hold_every_document_once_in_order(small_corpus):
-    documents = documents_of(small_corpus)
-    tasks = list(plan_units(documents, unit_bytes=5000, val_fraction=0.2, seed=0))
-    assert len({task.name for task in tasks}) == len(tasks) > 5
-    texts = {split: [] for split in ("train", "val")}
-    for task in tasks:
-        parts = task.text.split(b"\0")
-        assert len(parts) == task.documents
-        texts[task.split] += parts
-    everything = ["\n".join(document.lines).encode() for document in documents]
-    assert sorted(texts["train"] + texts["val"]) == sorted(everything)
-    for split in texts.values():
-        assert split == [text for text in everything if text in set(split)]
-    assert 0.1 < len(texts["val"]) / len(documents) < 0.3
-    full = [task for task in tasks if task.split == "train"][:-1]
-    assert all(5000 <= len(task.text) < 9000 for task in full)
+def test_small_files_share_a_piece_and_large_ones_do_not(tmp_path):
+    for name, size in (("a", 10), ("b", 10), ("c", 500), ("d", 10), ("e", 95), ("f", 10)):
+        (tmp_path / name).write_text("x" * size)
+    pieces = plan_pieces(find_sources([tmp_path], report=Silent()), piece_bytes=100)
+    assert [[span.source.path.name for span in piece.spans] for piece in pieces] == [["a", "b", "c"], ["d", "e"], ["f"]]
+    assert [piece.number for piece in pieces] == [0, 1, 2]
+    assert [piece.bytes for piece in pieces] == [520, 105, 10]
 
 
-def test_a_unit_holds_the_rows_that_a_slow_reading_of_the_rules_gives(plan, small_corpus, small_tokenizer):
+def test_held_out_documents_and_files_of_about_the_wanted_size(plan, piece_of, small_corpus, small_tokenizer):
+    plan = replace(plan, unit_bytes=5000, val_fraction=0.2, rule=replace(RULE, min_row_tokens=1))
+    record = PieceWriter(plan).write(piece_of(small_corpus, 7))
+    tokens = {"train": 0, "val": 0}
+    for document in documents_of(small_corpus):
+        held = is_held_out(digest_of("\n".join(document).encode()), seed=3, fraction=0.2)
+        tokens["val" if held else "train"] += sum(len(ids) for ids in small_tokenizer.encode_lines(document))
+    found = {"train": 0, "val": 0}
+    for file in record.files:
+        ids = rows_in(plan.folder / file.name)[0]
+        found[file.name.partition("-")[0]] += int((~np.isin(ids, list(small_tokenizer.special_ids))).sum())
+
+    assert found == tokens  # no [UNK]: the tokenizer was made of this text
+    names = [file.name for file in record.files if file.name.startswith("train")]
+    assert names == [f"train-000007-{number:04d}.arrow" for number in range(len(names))] and len(names) > 3
+    assert record.documents == len(documents_of(small_corpus))
+
+
+def test_a_unit_holds_the_rows_that_a_slow_reading_of_the_rules_gives(plan, piece_of, small_corpus, small_tokenizer):
     documents = documents_of(small_corpus)[:20]
-    (task,) = plan_units(documents, unit_bytes=10**9, val_fraction=0.0, seed=3)
-    record = UnitWriter(plan).write(task)
+    record, path = written(plan, piece_of("\n\n".join(map("\n".join, documents))))
 
     expected, short = [], 0
     for document in documents:
-        lines = [small_tokenizer.raw.encode(line, add_special_tokens=False).ids for line in document.lines]
+        lines = [small_tokenizer.raw.encode(line, add_special_tokens=False).ids for line in document]
         stream = [i for line in lines for i in line]
-        rng = document_random(digest_of("\n".join(document.lines).encode()), seed=3)
+        rng = document_random(digest_of("\n".join(document).encode()), seed=3)
         for row in rows_of([len(line) for line in lines], length=32, rng=rng):
             if row.tokens < 5:
                 short += 1
@@ -69,30 +103,30 @@ def test_a_unit_holds_the_rows_that_a_slow_reading_of_the_rules_gives(plan, smal
             if row.second:
                 ids += [*(i for start, stop in row.second for i in stream[start:stop]), 3]
             expected.append((ids, first))
-    ids_BL, lengths, firsts = rows_in(plan.folder / record.name)
+    ids_BL, lengths, firsts = rows_in(path)
     assert [(ids_BL[i][: lengths[i]].tolist(), firsts[i]) for i in range(len(ids_BL))] == expected
     assert all((ids_BL[i][lengths[i] :] == 0).all() for i in range(len(ids_BL)))
-    assert (record.rows, record.tokens) == (len(expected), sum(lengths))
+    assert (record.files[0].rows, record.files[0].tokens) == (len(expected), sum(lengths))
     assert record.dropped == {"short_rows": short}
     assert short > 0
 
 
-def test_word_starts_follow_the_tokens_into_their_rows(plan, small_corpus, small_tokenizer):
+def test_word_starts_follow_the_tokens_into_their_rows(plan, piece_of, small_corpus, small_tokenizer):
     """Words of this corpus are its white space's: "cats" and "house." are one each, and have two tokens."""
     text = small_corpus.replace("cat", "cats").replace(" .", ".")
     documents = documents_of(text)[:20]
-    (task,) = plan_units(documents, unit_bytes=10**9, val_fraction=0.0, seed=3)
-    record = UnitWriter(plan).write(task)
-    before = (plan.folder / record.name).read_bytes()
-    with_starts = UnitWriter(replace(plan, word_starts=True)).write(task)
-    assert rows_in(plan.folder / with_starts.name)[1:] == rows_in_bytes(before)[1:]
-    assert (rows_in(plan.folder / with_starts.name)[0] == rows_in_bytes(before)[0]).all(), "the same rows"
+    piece = piece_of("\n\n".join(map("\n".join, documents)))
+    record, path = written(plan, piece)
+    before = path.read_bytes()
+    with_starts, path = written(replace(plan, rule=replace(RULE, word_starts=True)), piece)
+    assert rows_in(path)[1:] == rows_in_bytes(before)[1:]
+    assert (rows_in(path)[0] == rows_in_bytes(before)[0]).all(), "the same rows"
 
     expected = []
     for document in documents:
-        lines = [[(word, tokens(word, small_tokenizer)) for word in line.split()] for line in document.lines]
+        lines = [[(word, tokens(word, small_tokenizer)) for word in line.split()] for line in document]
         stream = [number == 0 for line in lines for _, ids in line for number in range(len(ids))]
-        rng = document_random(digest_of("\n".join(document.lines).encode()), seed=3)
+        rng = document_random(digest_of("\n".join(document).encode()), seed=3)
         for row in rows_of([sum(len(ids) for _, ids in line) for line in lines], length=32, rng=rng):
             if row.tokens < 5:
                 continue
@@ -102,70 +136,79 @@ def test_word_starts_follow_the_tokens_into_their_rows(plan, small_corpus, small
                 for start, stop in segment:
                     flags += [True, *stream[start + 1 : stop]]
             expected.append([*flags, False][: 32 if row.second else len(flags)])
-    with pa.ipc.open_file(plan.folder / with_starts.name) as reader:
+    with pa.ipc.open_file(path) as reader:
         bits = np.array(reader.read_all()["word_start"].to_pylist(), dtype=np.uint8)
     found = np.unpackbits(bits, axis=1, bitorder="little").astype(bool)
     assert [row[: len(flags)].tolist() for row, flags in zip(found, expected, strict=True)] == expected
     assert not any(row[len(flags) :].any() for row, flags in zip(found, expected, strict=True))
-    assert with_starts.words == sum(map(sum, expected)) and record.words == 0
+    assert with_starts.files[0].words == sum(map(sum, expected)) and record.files[0].words == 0
 
 
 def tokens(word, tokenizer):
     return tokenizer.raw.encode(word, add_special_tokens=False).ids
 
 
-def test_what_is_not_carried_over_is_counted(plan):
-    task = UnitTask("train", 0, " ".join(["cat"] * 100).encode(), 1)
-    assert UnitWriter(plan).write(task).dropped == {}
-    record = UnitWriter(replace(plan, carry_over=False)).write(task)
-    assert (record.rows, record.tokens, record.dropped) == (1, 32, {"overflow_tokens": 70})
+def test_what_is_not_carried_over_is_counted(plan, piece_of):
+    piece = piece_of(" ".join(["cat"] * 100))
+    assert PieceWriter(plan).write(piece).dropped == {}
+    record, _ = written(replace(plan, rule=replace(RULE, carry_over=False)), piece)
+    assert (record.files[0].rows, record.files[0].tokens, record.dropped) == (1, 32, {"overflow_tokens": 70})
 
 
-def test_rows_do_not_depend_on_the_units(plan, small_corpus):
-    documents = documents_of(small_corpus)
+def test_rows_do_not_depend_on_the_size_of_units(plan, piece_of, small_corpus):
     found = []
     for unit_bytes in (2000, 10**9):
-        rows = []
-        for task in plan_units(documents, unit_bytes=unit_bytes, val_fraction=0.0, seed=3):
-            record = UnitWriter(plan).write(task)
-            rows += rows_in(plan.folder / record.name)[0].tolist()
-        found.append(rows)
+        record = PieceWriter(replace(plan, unit_bytes=unit_bytes)).write(piece_of(small_corpus))
+        found.append([row for file in record.files for row in rows_in(plan.folder / file.name)[0].tolist()])
     assert found[0] == found[1]
 
 
-def test_a_unit_without_rows_has_a_record_and_no_file(plan):
-    record = UnitWriter(plan).write(UnitTask("train", 0, b"cat\0dog", 2))
-    assert (record.rows, record.dropped) == (0, {"short_rows": 2})
-    assert not (plan.folder / record.name).exists()
-    assert finished_unit(plan, UnitTask("train", 0, b"cat\0dog", 2)) == record
+def test_a_piece_without_rows_has_a_record_and_no_file(plan, piece_of):
+    piece = piece_of("cat\n\ndog")
+    record = PieceWriter(plan).write(piece)
+    assert (record.files, record.documents, record.dropped) == ((), 2, {"short_rows": 2})
+    assert not list(plan.folder.glob("*.arrow"))
+    assert finished_piece(plan, piece) == record
 
 
 class TestFinished:
-    TASK = UnitTask("train", 4, b"the cat sees the old dog under the house .", 1)
+    @pytest.fixture
+    def piece(self, piece_of):
+        return piece_of("the cat sees the old dog under the house .", 4)
 
-    def test_a_record_with_its_file_counts(self, plan):
-        assert finished_unit(plan, self.TASK) is None
-        record = UnitWriter(plan).write(self.TASK)
-        assert finished_unit(plan, self.TASK) == record
-        assert record.sha256 == hashlib.sha256((plan.folder / record.name).read_bytes()).hexdigest()
+    def test_a_record_with_its_file_counts(self, plan, piece):
+        assert finished_piece(plan, piece) is None
+        record, path = written(plan, piece)
+        assert finished_piece(plan, piece) == record
+        assert record.files[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def test_a_file_that_does_not_match_its_record_is_written_again(self, plan):
-        record = UnitWriter(plan).write(self.TASK)
-        path = plan.folder / record.name
-        whole = path.read_bytes()
-        for data in (whole[:-1], whole + b"x", bytes([whole[0] ^ 1]) + whole[1:]):
-            path.write_bytes(data)
-            assert finished_unit(plan, self.TASK) is None
+    def test_a_damaged_or_missing_file_does_not(self, plan, piece):
+        record, path = written(plan, piece)
+        data = path.read_bytes()
+        for damage in (data[:-1], data[:200] + bytes([data[200] ^ 1]) + data[201:]):
+            path.write_bytes(damage)
+            assert finished_piece(plan, piece) is None
         path.unlink()
-        assert finished_unit(plan, self.TASK) is None
-        assert UnitWriter(plan).write(self.TASK) == record
-        assert path.read_bytes() == whole
+        assert finished_piece(plan, piece) is None
+        assert PieceWriter(plan).write(piece) == record
 
-    def test_records_of_others_or_torn_ones_do_not_count(self, plan):
-        UnitWriter(plan).write(self.TASK)
-        assert finished_unit(replace(plan, recipe_id="sha256:other"), self.TASK) is None
-        (path,) = (plan.folder / "units").iterdir()
-        body = path.read_bytes()
-        for data in (b"", body[:-5], b"[]", b"{}", json.dumps({**json.loads(body), "extra": 1}).encode()):
-            path.write_bytes(data)
-            assert finished_unit(plan, self.TASK) is None
+    def test_the_record_of_another_recipe_does_not(self, plan, piece):
+        PieceWriter(plan).write(piece)
+        assert finished_piece(replace(plan, recipe_id="sha256:other"), piece) is None
+
+    def test_a_torn_or_foreign_record_does_not(self, plan, piece):
+        record = PieceWriter(plan).write(piece)
+        path = plan.folder / "units" / "000004.json"
+        whole = json.loads(path.read_text())
+        for text in (
+            "",
+            path.read_text()[:-4],
+            "[]",
+            "{}",
+            json.dumps({**whole, "more": 1}),
+            json.dumps({**whole, "number": 5}),
+        ):
+            path.write_text(text)
+            assert finished_piece(plan, piece) is None
+        path.write_text(json.dumps(whole))
+        assert finished_piece(plan, piece) == record

@@ -67,14 +67,16 @@ def test_rows_that_alone_are_not_finite_are_named_by_shard(micro: int, source: A
     """Only rows with a second segment look at the last row of the segment table."""
     flags = {"optimizer.batch_size": 16, "optimizer.micro_batch": micro}
     said, folder = run_of(source, tmp_path / "out", "embeddings.segment", **flags)
-    assert said.startswith("train-00001.arrow rows 1, 5 (global 9, 13): step 1: ")
+    assert said.startswith("train-000001-0000.arrow rows 1, 5 (global 9, 13): step 1: ")
     assert children(folder / "checkpoints") == []
 
 
 def test_a_weight_that_poisons_every_row_is_named(source: Artifact, tmp_path: Path) -> None:
     said, _ = run_of(source, tmp_path / "out", "embeddings.word", **{"optimizer.batch_size": 16})
-    assert said.startswith("embeddings.word not finite before the step; its rows: train-00000.arrow rows 0, 1, 2, 3")
-    assert "train-00001.arrow rows 0, 1, 2, 3, 4, 5, 6, 7 (global 8, 9, 10, 11, 12, 13, 14, 15)" in said
+    assert said.startswith(
+        "embeddings.word not finite before the step; its rows: train-000000-0000.arrow rows 0, 1, 2, 3"
+    )
+    assert "train-000001-0000.arrow rows 0, 1, 2, 3, 4, 5, 6, 7 (global 8, 9, 10, 11, 12, 13, 14, 15)" in said
 
 
 def test_a_finite_loss_names_all_rows_of_the_step(source: Artifact, tmp_path: Path) -> None:
@@ -91,8 +93,11 @@ def test_a_finite_loss_names_all_rows_of_the_step(source: Artifact, tmp_path: Pa
 
 def test_many_rows_are_counted_not_listed(source: Artifact) -> None:
     shards = ShardSet(source, "train")
-    assert name_rows(shards, [13]) == "train-00001.arrow row 5 (global 13)"
-    assert name_rows(shards, [9, 2, 9]) == "train-00000.arrow row 2 (global 2); train-00001.arrow row 1 (global 9)"
+    assert name_rows(shards, [13]) == "train-000001-0000.arrow row 5 (global 13)"
+    assert (
+        name_rows(shards, [9, 2, 9])
+        == "train-000000-0000.arrow row 2 (global 2); train-000001-0000.arrow row 1 (global 9)"
+    )
     assert name_rows(shards, list(range(16))).endswith("14, 15)")
     more = ShardSet(open_artifact(source.path.parent.parent / "shards"), "train")
     assert name_rows(more, range(20)).endswith(" and 4 more")

@@ -188,7 +188,7 @@ def test_a_flipped_bit_in_a_shard_is_found(shards: Path, tmp_path: Path) -> None
     import shutil
 
     copy = shutil.copytree(shards, tmp_path / "shards")
-    flip(copy / "train-00000.arrow")
+    flip(copy / "train-000000-0000.arrow")
     with pytest.raises(ArtifactError) as error:
         pretrain.run(copy, tmp_path / "out", settings=small_settings())
     assert error.value.code == "HASH_MISMATCH"

@@ -34,11 +34,11 @@ def some_text(seed, documents):
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory):
-    """A corpus of 600 documents in three files, and a tokenizer made of it."""
+    """A corpus of 600 documents in thirty files, and a tokenizer made of it."""
     folder = tmp_path_factory.mktemp("line")
     (folder / "corpus").mkdir()
-    for number in range(3):
-        (folder / "corpus" / f"{number}.txt").write_text(some_text(number, 200))
+    for number in range(30):
+        (folder / "corpus" / f"{number:02d}.txt").write_text(some_text(number, 20))
     settings = tokenize.TokenizeSettings(vocab_size=120)
     tokenize.run([folder / "corpus"], folder / "tokenizer", settings=settings, report=Silent())
     return folder
@@ -216,8 +216,8 @@ class TestInterruption:
         result = json.loads(done.stdout)
         assert result["status"] == "resumed"
         assert result["content_id"] == undisturbed
-        assert result["summary"]["units_reused"] == finished - 1
-        assert f"{finished - 1} units reused" in done.stderr
+        assert result["summary"]["pieces_reused"] == finished - 1
+        assert f"{finished - 1} of 30 pieces reused" in done.stderr
         ShardSet(open_artifact(out), "train").check()
 
     @pytest.mark.slow
@@ -239,7 +239,7 @@ class TestInterruption:
         assert b"killed by signal 9" in stderr and b"hint: run the same command again" in stderr
         done = electra(*command(line, out, "--json"))
         assert json.loads(done.stdout)["content_id"] == undisturbed
-        assert json.loads(done.stdout)["summary"]["units_reused"] >= 3
+        assert json.loads(done.stdout)["summary"]["pieces_reused"] >= 3
 
     @pytest.mark.slow
     def test_killed_at_any_moment(self, line, tmp_path, undisturbed, electra):

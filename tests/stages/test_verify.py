@@ -20,7 +20,7 @@ def test_an_id_beyond_the_vocabulary_is_damage_though_hashed(tmp_path: Path) -> 
         assert held.draft is not None
         for record in good.manifest.files:
             data = good.file(record.path).read_bytes()
-            if record.path == "train-00000.arrow":
+            if record.path == "train-000000-0000.arrow":
                 ids = np.full((record.rows, good.spec["length"]), good.spec["vocab_size"])
                 full = np.full(record.rows, good.spec["length"])
                 data = shard_bytes(ids, full, full, vocab_size=good.spec["vocab_size"])
@@ -30,4 +30,4 @@ def test_an_id_beyond_the_vocabulary_is_damage_though_hashed(tmp_path: Path) -> 
         held.draft.publish(spec=good.spec)
     assert [result.status for result in verify.run(tmp_path / "bad", fast=True, report=Silent())] == ["ok"]
     (result,) = verify.run(tmp_path / "bad", fast=False, report=Silent())
-    assert result.status == "damaged" and "train-00000" in str(result.problems[0].where)
+    assert result.status == "damaged" and "train-000000-0000" in str(result.problems[0].where)
