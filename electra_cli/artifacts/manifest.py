@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -124,6 +125,11 @@ class Manifest:
     provenance: dict[str, Any]
     logs: tuple[str, ...] = ()
 
+    @cached_property
+    def records(self) -> Mapping[str, FileRecord]:
+        """The files by their paths."""
+        return {record.path: record for record in self.files}
+
     def to_json(self) -> dict[str, Any]:
         """Return it as `manifest.json` holds it."""
         return {
@@ -161,19 +167,24 @@ def jsonable(value: Any) -> Any:
 
 def fingerprint(value: Any) -> str:
     """Return `sha256:…` over the canonical JSON of `value` (sorted keys, no spaces, ASCII)."""
-    text = json.dumps(jsonable(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _digest(jsonable(value))
+
+
+def _digest(value: Any) -> str:
+    """The fingerprint of what is in JSON form already."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def recipe_id_of(body: Mapping[str, Any]) -> str:
     """Return the recipe id of a manifest or recipe in JSON form."""
-    return fingerprint({key: body[key] for key in ("kind", "stage", "stage_version", "config", "inputs")})
+    return _digest({key: body[key] for key in ("kind", "stage", "stage_version", "config", "inputs")})
 
 
 def content_id_of(body: Mapping[str, Any]) -> str:
     """Return the content id of a manifest in JSON form: kind, format, spec and files, in order of their paths."""
     files = sorted(body["files"], key=lambda record: str(record["path"]))
-    return fingerprint({**{key: body[key] for key in ("kind", "format_version", "spec")}, "files": files})
+    return _digest({**{key: body[key] for key in ("kind", "format_version", "spec")}, "files": files})
 
 
 def check_name(name: str) -> str:

@@ -156,7 +156,7 @@ def open_regular(path: Path) -> int:
     return handle
 
 
-def check_regular(path: Path, status: os.stat_result) -> None:
+def check_regular(path: Path | str, status: os.stat_result) -> None:
     """Raise ArtifactError (`UNSAFE_PATH`) unless `status` is that of a regular file with exactly one name."""
     if not stat.S_ISREG(status.st_mode):
         raise unsafe(path, "not a regular file")
@@ -164,7 +164,7 @@ def check_regular(path: Path, status: os.stat_result) -> None:
         raise unsafe(path, "a hard link: the same file has another name elsewhere")
 
 
-def unsafe(path: Path, what: str) -> ArtifactError:
+def unsafe(path: Path | str, what: str) -> ArtifactError:
     """Return the error for something inside an artifact that artifacts never contain."""
     return ArtifactError(
         what,

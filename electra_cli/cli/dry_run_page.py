@@ -62,6 +62,8 @@ def _data(figures: Mapping[str, Any]) -> Iterator[str]:
     yield _row("tokens in a row", *(figure(phase["length"]) for phase in phases))
     yield _row("rows there are", *(figure(phase["rows"]) for phase in phases))
     yield _row("epochs", *(f"{phase['epochs']:.3g}" for phase in phases))
+    for number, parts in enumerate(zip(*(phase.get("parts", ()) for phase in phases), strict=True), start=1):
+        yield _row(f"epochs of part {number}", *(f"{part['epochs']:.3g} ({part['share']:.1%})" for part in parts))
     yield _row("tokens read", figure(data["tokens"]))
     yield _row("padding besides", f"{data['padding']:.2%}")
 

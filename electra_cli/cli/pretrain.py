@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 Shards = Annotated[
     list[Path],
     typer.Argument(
-        metavar="SHARDS...", help="Shards to train on; several for phases.shares, in order.", show_default=False
+        metavar="SHARDS...", help="Shards to train on; several are a mixture, or phases.", show_default=False
     ),
 ]
 Budget = Annotated[
     str | None, typer.Option(help="In place of steps: 24h, 90m, 2e9tok or 1e18flop.", show_default=False)
+]
+Mix = Annotated[
+    str | None,
+    typer.Option(metavar="W,W…", help="Weight of each of several shards, as 0.7,0.3.", show_default=False),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Measure a few steps, print what the run would take, and stop.")
@@ -37,6 +41,7 @@ def pretrain(
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.", show_default=False)] = None,
     budget: Budget = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows in a step.", show_default=False)] = None,
+    mix: Mix = None,
     seed: Annotated[int | None, typer.Option(help="Fixes everything that is random.", show_default=False)] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default=False)] = None,
     dry_run: DryRun = False,
@@ -55,8 +60,13 @@ def pretrain(
         from electra_cli.stages import pretrain as stage
         from electra_cli.stages.pretrain_settings import PretrainSettings
 
-        flags = {"optimizer.steps": steps, "optimizer.batch_size": batch_size, "seed": seed, "device": device}
-        flags |= {"budget": budget}
+        flags: dict[str, object] = {
+            "optimizer.steps": steps,
+            "optimizer.batch_size": batch_size,
+            "seed": seed,
+            "device": device,
+        }
+        flags |= {"budget": budget, "mixture.weights": _weights(mix)}
         resolved = resolve(PretrainSettings, preset=preset, file=config, sets=sets or (), flags=flags)
         _check_budget(resolved)
         if print_config:
@@ -76,6 +86,20 @@ def pretrain(
                 command_line("electra", "export", path, "--to", "hf", "--out", f"{out}-hf"),
             ],
         )
+
+
+def _weights(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(weight) for weight in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no list of weights",
+            code="BAD_WEIGHTS",
+            where="--mix",
+            hint="one number for each of the shards, with commas between them: --mix 0.7,0.3",
+        ) from None
 
 
 def _check_budget(resolved: Resolved[PretrainSettings]) -> None:

@@ -53,6 +53,15 @@ def sample_index(seed: int, epoch: int, position: npt.NDArray[np.integer], *, ro
     return flat.astype(np.int64).reshape(values.shape)
 
 
+def rank_slice(start: int, size: int, *, rank: int, world: int) -> tuple[int, int]:
+    """Return the part of `size` positions from `start` on that one of `world` ranks takes: its start and its size.
+
+    The parts lie one behind the other, cover every position once, and differ by one position at most.
+    """
+    first, stop = size * rank // world, size * (rank + 1) // world
+    return start + first, stop - first
+
+
 def _keys(seed: int, epoch: int) -> npt.NDArray[np.uint64]:
     digest = b"".join(
         hashlib.sha256(f"electra order {seed} {epoch} {part}".encode("ascii")).digest() for part in range(_ROUNDS // 4)

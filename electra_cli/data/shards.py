@@ -7,24 +7,27 @@ docs/concepts/artifacts.md. Letters: B rows of a batch, L tokens of a row, N byt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from electra_cli.artifacts import Artifact
+from electra_cli.artifacts.manifest import FileRecord
+from electra_cli.data.mapped import Columns, Ids, MappedFiles, bad_shard
 from electra_cli.errors import ArtifactError
 
 Split = Literal["train", "val"]
-Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Rows gathered from shards.
+    """Rows copied from shards, in the types in which they are stored.
 
     Attributes:
         ids_BL: token ids, padded.
@@ -34,9 +37,9 @@ class RowBatch:
             say.
     """
 
-    ids_BL: Ids
-    lengths_B: Ids
-    first_B: Ids
+    ids_BL: npt.NDArray[np.unsignedinteger]
+    lengths_B: npt.NDArray[np.uint16]
+    first_B: npt.NDArray[np.uint16]
     word_bits_BN: npt.NDArray[np.uint8] | None = None
 
     def word_starts(self) -> npt.NDArray[np.bool_] | None:
@@ -44,6 +47,14 @@ class RowBatch:
         if self.word_bits_BN is None:
             return None
         return np.unpackbits(self.word_bits_BN, axis=1, count=self.ids_BL.shape[1], bitorder="little").view(np.bool_)
+
+    def part(self, start: int, stop: int) -> RowBatch:
+        """Rows `start` to `stop`, not copied."""
+        chosen: dict[str, Any] = {}
+        for field in fields(self):
+            rows = getattr(self, field.name)
+            chosen[field.name] = None if rows is None else rows[start:stop]
+        return RowBatch(**chosen)
 
 
 def shard_name(split: Split, piece: int, number: int = 0) -> str:
@@ -94,75 +105,65 @@ def shard_bytes(
 
 
 class ShardSet:
-    """The rows of one split of a shards artifact, memory-mapped.
+    """The rows of one split of a shards artifact, or of several, one behind the other; memory-mapped.
 
-    Each shard's hash is compared with the manifest's when the shard is first needed; no descriptor stays open.
+    Each shard's hash and its rows are checked when the shard is first needed; no descriptor stays open.
+
+    Args:
+        artifacts: one, or several of one tokenizer, row length and kind of columns.
+        split: which part of them.
 
     Attributes:
         rows: number of rows.
+        part_rows: rows of each artifact.
         length: tokens of a row, pads included.
         tokens: tokens of all rows without pads.
         vocab_size: ids are below it.
         word_starts: whether the rows say which of their tokens begin a word.
 
     Raises:
-        ArtifactError: the artifact is not one of shards, or what its manifest says does not add up.
+        ArtifactError: an artifact is not one of shards, or what its manifest says does not add up.
     """
 
-    def __init__(self, artifact: Artifact, split: Split) -> None:
-        if artifact.kind != "shards":
-            raise ArtifactError(f"is a {artifact.kind}, expected shards", code="WRONG_KIND", where=str(artifact.path))
-        self._artifact = artifact
+    def __init__(self, artifacts: Artifact | Sequence[Artifact], split: Split) -> None:
         self.split = split
-        spec = artifact.spec
-        records = [
-            record
-            for record in sorted(artifact.manifest.files, key=lambda record: record.path)
-            if record.path.startswith(f"{split}-")
+        self._artifacts = [artifacts] if isinstance(artifacts, Artifact) else list(artifacts)
+        parts = [_read_part(artifact, split) for artifact in self._artifacts]
+        self._files = [
+            (artifact, record) for artifact, part in zip(self._artifacts, parts, strict=True) for record in part.records
         ]
-        self._names = [record.path for record in records]
-        counts = [record.rows or 0 for record in records]
-        try:
-            self.length = int(spec["length"])
-            self.vocab_size = int(spec["vocab_size"])
-            self.word_starts = bool(spec.get("word_starts", False))
-            self.rows = int(spec["splits"][split]["rows"])
-            self.tokens = int(spec["splits"][split]["tokens"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._wrong(artifact.path, f"its manifest does not describe shards ({error!r})") from error
-        if sum(counts) != self.rows or sum(record.tokens or 0 for record in records) != self.tokens:
-            raise self._wrong(artifact.path, "the rows and tokens of its files do not add up to what its spec says")
+        self.length, self.vocab_size, self.word_starts = parts[0].length, parts[0].vocab_size, parts[0].word_starts
+        self.part_rows = tuple(part.rows for part in parts)
+        self.rows, self.tokens = sum(self.part_rows), sum(part.tokens for part in parts)
+        counts = [record.rows or 0 for _, record in self._files]
         self._ends = np.cumsum([0, *counts])
-        self._opened: dict[int, _Shard] = {}
+        files = self._files  # and not self: mappings are to end with the set, not when cycles are collected
+        self._mapped = MappedFiles(
+            shard_schema(length=self.length, vocab_size=self.vocab_size, word_starts=self.word_starts),
+            counts,
+            first=lambda number: files[number][0].check_file(files[number][1].path),
+            again=lambda number: files[number][0].file(files[number][1].path),
+            check=partial(_check_rows, length=self.length, vocab_size=self.vocab_size),
+        )
 
     def gather(self, index_B: npt.NDArray[np.integer]) -> RowBatch:
-        """Return the rows with these numbers, in this order.
+        """Return the rows with these numbers, in this order, as they are stored.
 
         Raises:
-            ArtifactError: a shard that is opened for it is damaged, or a row is not one of ours.
+            ArtifactError: a shard that is opened for it is damaged, or one of its rows is not one of ours.
             IndexError: a number is outside the range.
         """
-        index = np.asarray(index_B, dtype=np.int64)
-        if index.size and (int(index.min()) < 0 or int(index.max()) >= self.rows):
+        index_B = np.asarray(index_B, dtype=np.int64)
+        if index_B.size and (int(index_B.min()) < 0 or int(index_B.max()) >= self.rows):
             raise IndexError(f"row numbers must be from 0 to {self.rows - 1}")
-        ids_BL = np.empty((len(index), self.length), dtype=np.int64)
-        lengths_B = np.empty(len(index), dtype=np.int64)
-        first_B = np.empty(len(index), dtype=np.int64)
-        bits_BN = np.empty((len(index), (self.length + 7) // 8), dtype=np.uint8) if self.word_starts else None
-        shard_of = np.searchsorted(self._ends, index, side="right") - 1
-        for number in np.unique(shard_of).tolist():
-            shard = self._shard(number)
-            places = np.flatnonzero(shard_of == number)
-            rows = index[places] - self._ends[number]
-            ids, lengths, first = shard.ids[rows], shard.lengths[rows], shard.first[rows]
-            self._check_rows(ids, lengths, first, self._names[number])
-            ids_BL[places], lengths_B[places], first_B[places] = ids, lengths, first
-            if bits_BN is not None and shard.word_bits is not None:
-                bits_BN[places] = shard.word_bits[rows]
-        return RowBatch(ids_BL, lengths_B, first_B, bits_BN)
+        shard_B = np.searchsorted(self._ends, index_B, side="right") - 1
+        columns = self._mapped.copy(shard_B, index_B - self._ends[shard_B])
+        return RowBatch(columns["input_ids"], columns["length"], columns["first"], columns.get("word_start"))
 
     def place(self, row: int) -> tuple[str, int]:
-        """Return the shard file that holds row number `row`, and the row's number within it.
+        """Return the shard that holds row number `row`, and the row's number within it.
+
+        The shard is its file's name, behind its folder where there are several artifacts.
 
         Raises:
             IndexError: the number is outside the range.
@@ -170,85 +171,66 @@ class ShardSet:
         if not 0 <= row < self.rows:
             raise IndexError(f"row numbers must be from 0 to {self.rows - 1}")
         shard = int(np.searchsorted(self._ends, row, side="right")) - 1
-        return self._names[shard], row - int(self._ends[shard])
+        artifact, record = self._files[shard]
+        name = record.path if len(self._artifacts) == 1 else str(artifact.path / record.path)
+        return name, row - int(self._ends[shard])
 
     def check(self) -> None:
         """Open every shard and check every row of it: what `electra verify` does beyond the hashes."""
-        for start in range(0, self.rows, 4096):
-            self.gather(np.arange(start, min(start + 4096, self.rows)))
+        self.gather(np.unique(self._ends[:-1][np.diff(self._ends) > 0]))
 
-    def count_ids(self) -> Ids:
-        """Return how often each id occurs in all rows, padding counted: (V,)."""
+    def count_ids(self, *, part: int) -> Ids:
+        """Return how often each id occurs in the rows of one of the artifacts, padding counted: (V,)."""
         counts = np.zeros(self.vocab_size, dtype=np.int64)
-        for start in range(0, self.rows, 4096):
-            ids_BL = self.gather(np.arange(start, min(start + 4096, self.rows))).ids_BL
+        first = sum(self.part_rows[:part])
+        stop = first + self.part_rows[part]
+        for start in range(first, stop, 4096):
+            ids_BL = self.gather(np.arange(start, min(start + 4096, stop))).ids_BL
             counts += np.bincount(ids_BL.reshape(-1), minlength=self.vocab_size)
         return counts
 
-    def _shard(self, number: int) -> _Shard:
-        if number not in self._opened:
-            name = self._names[number]
-            path = self._artifact.check_file(name)
-            schema = shard_schema(length=self.length, vocab_size=self.vocab_size, word_starts=self.word_starts)
-            shard = _read_shard(path, schema)
-            if len(shard.lengths) != self._ends[number + 1] - self._ends[number]:
-                raise self._wrong(path, f"{len(shard.lengths)} rows, the manifest says otherwise")
-            self._opened[number] = shard
-        return self._opened[number]
 
-    def _check_rows(
-        self,
-        ids: npt.NDArray[np.unsignedinteger],
-        lengths: npt.NDArray[np.uint16],
-        first: npt.NDArray[np.uint16],
-        name: str,
-    ) -> None:
-        """Refuse numbers that would become a wrong index later, on a device that cannot say so."""
-        largest = int(ids.max())
-        if largest >= self.vocab_size:
-            raise self._wrong(self._artifact.path / name, f"token id {largest} in a vocabulary of {self.vocab_size}")
-        if int(first.min()) < 2 or bool((first > lengths).any()) or int(lengths.max()) > self.length:
-            raise self._wrong(self._artifact.path / name, "the lengths of a row are impossible")
-
-    def _wrong(self, path: Path, why: str) -> ArtifactError:
-        return _bad_shard(path, why, self._artifact.path)
+def _check_rows(columns: Columns, path: Path, *, length: int, vocab_size: int) -> None:
+    """Refuse numbers that would become a wrong index later, on a device that cannot say so."""
+    ids_RL, lengths_R, first_R = columns["input_ids"], columns["length"], columns["first"]
+    if (largest := int(ids_RL.max(initial=0))) >= vocab_size:
+        raise bad_shard(path, f"token id {largest} in a vocabulary of {vocab_size}")
+    shortest, longest = int(first_R.min(initial=2)), int(lengths_R.max(initial=0))
+    if shortest < 2 or longest > length or bool((first_R > lengths_R).any()):
+        raise bad_shard(path, "the lengths of a row are impossible")
 
 
 @dataclass(frozen=True)
-class _Shard:
-    """Views into one mapped file, which stays mapped as long as they live."""
+class _Part:
+    """What an artifact's manifest says of one split."""
 
-    ids: npt.NDArray[np.unsignedinteger]
-    lengths: npt.NDArray[np.uint16]
-    first: npt.NDArray[np.uint16]
-    word_bits: npt.NDArray[np.uint8] | None
+    records: list[FileRecord]
+    length: int
+    vocab_size: int
+    word_starts: bool
+    rows: int
+    tokens: int
 
 
-def _read_shard(path: Path, schema: pa.Schema) -> _Shard:
+def _read_part(artifact: Artifact, split: Split) -> _Part:
+    if artifact.kind != "shards":
+        raise ArtifactError(f"is a {artifact.kind}, expected shards", code="WRONG_KIND", where=str(artifact.path))
+    spec, files = artifact.spec, artifact.manifest.files
+    records = sorted((record for record in files if record.path.startswith(f"{split}-")), key=lambda found: found.path)
     try:
-        # Arrow closes the descriptor here; the mapping lives on with the arrays.
-        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-            if not reader.schema.equals(schema, check_metadata=True):
-                raise _bad_shard(path, "its columns are not those of a shard", path.parent)
-            if reader.num_record_batches != 1:
-                raise _bad_shard(path, f"it has {reader.num_record_batches} record batches, not one", path.parent)
-            batch = reader.get_batch(0)
-    except (OSError, pa.ArrowException) as error:
-        raise _bad_shard(path, f"not an Arrow file ({error})", path.parent) from error
-    batch.validate(full=True)
-    ids, lengths, first, *more = (
-        column.flatten().to_numpy(zero_copy_only=True).reshape(len(column), -1)
-        if pa.types.is_fixed_size_list(column.type)
-        else column.to_numpy(zero_copy_only=True)
-        for column in batch.columns
-    )
-    return _Shard(ids, lengths, first, more[0] if more else None)
-
-
-def _bad_shard(path: Path, why: str, artifact: Path) -> ArtifactError:
-    return ArtifactError(
-        f"not a shard of electra: {why}",
-        code="BAD_SHARD",
-        where=str(path),
-        hint=f"remove {artifact} and run again the command that made it",
-    )
+        part = _Part(
+            records,
+            length=int(spec["length"]),
+            vocab_size=int(spec["vocab_size"]),
+            word_starts=bool(spec.get("word_starts", False)),
+            rows=int(spec["splits"][split]["rows"]),
+            tokens=int(spec["splits"][split]["tokens"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"its manifest does not describe shards ({error!r})"
+        raise bad_shard(artifact.path, why, artifact=artifact.path) from error
+    counts = sum(record.rows or 0 for record in records), sum(record.tokens or 0 for record in records)
+    if counts != (part.rows, part.tokens):
+        why = "the rows and tokens of its files do not add up to what its spec says"
+        raise bad_shard(artifact.path, why, artifact=artifact.path)
+    return part

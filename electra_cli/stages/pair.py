@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from electra_cli.artifacts import Artifact
@@ -23,8 +24,9 @@ from electra_cli.stages.rows import CountedBatch, MaskedRows
 from electra_cli.training.checkpoints import load_weights
 from electra_cli.training.loop import Losses
 from electra_cli.training.metrics import PairMeter, generator_counts, judgement_counts
-from electra_cli.training.objective_metrics import ObjectiveMeter
+from electra_cli.training.objective_metrics import Metrics, ObjectiveMeter
 
+FloatVector = np.ndarray[Any, np.dtype[np.float64]]
 Stage = Literal["joint", "generator", "discriminator"]
 """Which network learns in a step: both, or one after the other (paper, section 3.2)."""
 
@@ -55,8 +57,20 @@ def load_pair(artifact: Artifact, machine: Machine) -> Electra:
 def count_text(model: Electra, rows: Sequence[MaskedRows]) -> None:
     """Give a unigram generator the frequencies of the text that it stands beside; other models stay as they are."""
     if model.variant.objective != "mlm" and model.variant.generator == "unigram":
-        counts_V = sum(phase.shards.count_ids() for phase in rows)
+        counts_V = sum(_expected_counts(phase) for phase in rows)
         model.fixed.count(torch.as_tensor(counts_V), never=rows[0].rule.special_ids)
+
+
+def _expected_counts(rows: MaskedRows) -> FloatVector:
+    """How often each id comes in as many rows as there are, each part of a mixture at its weight: (V,)."""
+    shards, weights = rows.shards, rows.order.weights
+    shares = [
+        weight * shards.rows / (sum(weights) * part) for weight, part in zip(weights, shards.part_rows, strict=True)
+    ]
+    counts_V = np.zeros(shards.vocab_size)
+    for part, share in enumerate(shares):
+        counts_V += share * shards.count_ids(part=part)
+    return counts_V
 
 
 def stage_of(step: int, two_stage_steps: int | None) -> Stage:
@@ -120,7 +134,6 @@ def _counts(batch: MaskedBatch, said: GeneratorOutput | None) -> dict[str, torch
     return counts | generator_counts(said.correct_P, said.sample_P, target_P=target_P, used_P=used_P)
 
 
-@torch.no_grad()
 def measure(
     model: Electra,
     rows: MaskedRows,
@@ -129,24 +142,57 @@ def measure(
     batch_size: int,
     weights: Weights,
     report: Reporter | None = None,
-) -> dict[str, float | int | None]:
+) -> Metrics:
     """Held-out metrics over at most `limit` rows, each once."""
-    meter, beside, total = PairMeter(), ObjectiveMeter(model.variant), min(limit, rows.shards.rows)
+    parts = [(rows, min(limit, rows.shards.rows))]
+    return measure_parts(model, parts, batch_size=batch_size, weights=weights, report=report)[0]
+
+
+@torch.no_grad()
+def measure_parts(
+    model: Electra,
+    parts: Sequence[tuple[MaskedRows, int]],
+    *,
+    batch_size: int,
+    weights: Weights,
+    report: Reporter | None = None,
+) -> list[Metrics]:
+    """Held-out metrics over so many rows of each part, each once: of all together, then of each part alone."""
+    whole, total = _Meters(model), sum(count for _, count in parts)
+    alone = [_Meters(model) for _ in parts]
     with (report or Silent()).progress("evaluating", total=total, unit="rows") as progress:
-        for start in range(0, total, batch_size):
-            size = min(batch_size, total - start)
-            batch, _ = rows.batch(start, size)
-            output = model(batch, dtype=rows.machine.dtype, **weights.sampling)
-            beside.add(output, batch)
-            meter.add(
-                **_generated(output, batch),
-                **_judged(output),
-                target_P=batch.ids_BL.gather(1, batch.positions_BP).flatten(),
-                used_P=batch.used_BP.flatten(),
-            )
-            progress.advance(size)
-    weight = {"generator_weight": weights.generator, "discriminator_weight": weights.discriminator}
-    return beside.result(meter.result(**weight), **weight, word_weight=weights.word)
+        for (rows, count), own in zip(parts, alone, strict=True):
+            for start in range(0, count, batch_size):
+                size = min(batch_size, count - start)
+                batch, _ = rows.batch(start, size)
+                output = model(batch, dtype=rows.machine.dtype, **weights.sampling)
+                whole.add(output, batch)
+                if len(parts) > 1:
+                    own.add(output, batch)
+                progress.advance(size)
+    return [meters.result(weights) for meters in ([whole, *alone] if len(parts) > 1 else [whole])]
+
+
+class _Meters:
+    """What is counted over the batches of an evaluation."""
+
+    def __init__(self, model: Electra) -> None:
+        self.pair, self.beside = PairMeter(), ObjectiveMeter(model.variant)
+
+    def add(self, output: PairOutput | WordOutput, batch: MaskedBatch) -> None:
+        """Count one batch."""
+        self.beside.add(output, batch)
+        self.pair.add(
+            **_generated(output, batch),
+            **_judged(output),
+            target_P=batch.ids_BL.gather(1, batch.positions_BP).flatten(),
+            used_P=batch.used_BP.flatten(),
+        )
+
+    def result(self, weights: Weights) -> Metrics:
+        """The metrics of all of them."""
+        weight = {"generator_weight": weights.generator, "discriminator_weight": weights.discriminator}
+        return self.beside.result(self.pair.result(**weight), **weight, word_weight=weights.word)
 
 
 def _generated(output: PairOutput | WordOutput, batch: MaskedBatch) -> dict[str, torch.Tensor]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from electra_cli.artifacts import Artifact, Recipe, claim, open_artifact
+from electra_cli.artifacts import Artifact, Recipe, claim
 from electra_cli.config import execution, shaping
-from electra_cli.errors import ArtifactError, UsageError
 from electra_cli.reporting import Reporter, Silent
 from electra_cli.stages.outcome import Outcome
 from electra_cli.stages.pretrain_settings import PretrainSettings
+from electra_cli.stages.pretrain_sources import open_sources
 
 STAGE_VERSION = 3
 
@@ -22,7 +22,7 @@ def run(
     """Train on the shards at `shards` and publish the checkpoint in `out`; the same call continues or finds it done.
 
     Args:
-        shards: one artifact, or one for each phase in their order.
+        shards: one artifact, or those of a mixture; of several phases, those of each phase in its order.
         out: folder for the versions of the checkpoint.
         settings: see `PretrainSettings`.
         report: where progress and warnings go.
@@ -34,7 +34,7 @@ def run(
         Interrupted: a signal came; everything is saved.
     """
     report = report or Silent()
-    sources = _sources(shards, settings)
+    sources = open_sources(shards, settings)
     with claim(out, _recipe(sources, settings), report=report, growing=True) as held:
         if held.done is not None:
             return Outcome(held.done, "up to date", dict(held.done.spec.get("held_out", {})))
@@ -54,35 +54,10 @@ def dry_run(
     Raises:
         UsageError, ArtifactError: as `run`.
     """
-    sources = _sources(shards, settings)
+    sources = open_sources(shards, settings)
     from electra_cli.stages.pretrain_dry_run import foresee
 
     return foresee(sources, _recipe(sources, settings), settings=settings, report=report or Silent())
-
-
-def _sources(shards: Path | Sequence[Path], settings: PretrainSettings) -> list[Artifact]:
-    """Open the shards and refuse those that do not fit each other or the phases, before any work."""
-    paths = [shards] if isinstance(shards, Path) else shards
-    sources = [open_artifact(path, kinds={"shards"}) for path in paths]
-    wanted = len(settings.phases.shares or [1.0])
-    if len(sources) != wanted:
-        given = f"{len(sources)} shards artifacts are given" if len(sources) > 1 else "one shards artifact is given"
-        raise UsageError(
-            f"{given}, phases.shares has {wanted} shares" if settings.phases.shares else f"{given} for one phase",
-            code="PHASES_UNFIT",
-            where="phases.shares",
-            hint="give one share of the steps for each: --set phases.shares=[0.9,0.1]",
-        )
-    for other in sources[1:]:
-        if other.spec["tokenizer"] != sources[0].spec["tokenizer"]:
-            raise ArtifactError(
-                f"its tokenizer is {other.spec['tokenizer']}, that of {sources[0].path} is "
-                f"{sources[0].spec['tokenizer']}",
-                code="TOKENIZER_MISMATCH",
-                where=str(other.path),
-                hint="shard the text of every phase with one tokenizer",
-            )
-    return sources
 
 
 def _recipe(sources: Sequence[Artifact], settings: PretrainSettings) -> Recipe:

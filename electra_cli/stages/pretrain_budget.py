@@ -91,7 +91,7 @@ def steps_within(
     with torch.device("meta"):  # shapes without weights
         longest = max(source.spec["length"] for source in sources)
         model = build_pair(settings, vocab_size=sources[0].spec["vocab_size"], length=longest)
-    stocks = stocks_of(sources, fraction=settings.objective.mask_fraction, model=model)
+    stocks = stocks_of(sources, settings, model=model)
 
     def cost(steps: int) -> float:
         changed = with_steps(settings, steps)

@@ -13,7 +13,7 @@ from electra_cli.model.pretraining import Electra
 from electra_cli.reporting import Reporter
 from electra_cli.stages.pretrain_budget import steps_within, with_steps
 from electra_cli.stages.pretrain_pair import build_pair
-from electra_cli.stages.pretrain_phases import stocks_of, work_of
+from electra_cli.stages.pretrain_phases import parts_of, stocks_of, work_of
 from electra_cli.stages.pretrain_rehearsal import Rehearsal, rehearse
 from electra_cli.stages.pretrain_settings import PretrainSettings
 from electra_cli.training.flops import paper_flops
@@ -45,7 +45,7 @@ def foresee(
     with torch.device("meta"):  # shapes without weights
         longest = max(source.spec["length"] for source in sources)
         model = build_pair(settings, vocab_size=spec["vocab_size"], length=longest)
-    stocks = stocks_of(sources, fraction=settings.objective.mask_fraction, model=model)
+    stocks = stocks_of(sources, settings, model=model)
     work_of(sources, settings, stocks=stocks)  # refuses what does not fit before anything is measured
     rehearsal = rehearse(sources, recipe, settings=settings, report=report, folder=None)
     if settings.budget is not None:
@@ -58,7 +58,7 @@ def foresee(
         "budget": settings.budget,
         "parameters": parameters,
         "flops": _flops(model, work),
-        "data": _data(work),
+        "data": _data(work, parts_of(sources, settings, plan=work.plan)),
         "memory": _memory(parameters["total"], rehearsal, averaging=settings.averaging.every is not None),
         "time": _time(work, rehearsal, settings),
     }
@@ -86,7 +86,7 @@ def _flops(model: Electra, work: Work) -> dict[str, Any]:
     }
 
 
-def _data(work: Work) -> dict[str, Any]:
+def _data(work: Work, parts: list[list[dict[str, Any]]]) -> dict[str, Any]:
     tokens, positions = work.tokens_before(work.plan.steps), work.positions_before(work.plan.steps)
     phases = [
         {
@@ -98,8 +98,9 @@ def _data(work: Work) -> dict[str, Any]:
             "rows": stock.rows,
             "padding": 1 - stock.tokens / (stock.rows * phase.length),
             "epochs": epochs,
+            **({"parts": mixed} if len(mixed) > 1 else {}),
         }
-        for phase, stock, epochs in zip(work.plan.phases, work.stocks, work.epochs(), strict=True)
+        for phase, stock, epochs, mixed in zip(work.plan.phases, work.stocks, work.epochs(), parts, strict=True)
     ]
     padding = 1 - tokens / positions
     return {"tokens": round(tokens), "tokens_with_padding": positions, "padding": padding, "phases": phases}

@@ -1,40 +1,77 @@
-"""The data of a pretraining run: a phase for each shards artifact, its rows, its held-out rows, and what is counted."""
+"""The data of a pretraining run: its phases, the parts that each mixes, held-out rows, and what is counted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from itertools import count, groupby
 from typing import Any
 
 from electra_cli.artifacts import Artifact
 from electra_cli.data.masking import MaskingRule, masked_slots
+from electra_cli.data.mixture import apportion, mixture_weights
 from electra_cli.data.shards import ShardSet
 from electra_cli.errors import UsageError
 from electra_cli.model.pretraining import Electra
 from electra_cli.runtime.counters import key
 from electra_cli.runtime.machine import Machine
 from electra_cli.stages.pretrain_settings import PretrainSettings
+from electra_cli.stages.pretrain_sources import groups_of
 from electra_cli.stages.rows import HELD_OUT_SEED, CountedBatch, MaskedRows
 from electra_cli.training.flops import row_flops
-from electra_cli.training.plan import StepRows, row_plan
+from electra_cli.training.plan import RowPlan, StepRows, row_plan
 from electra_cli.training.work import RowStock, Work
 
 PHASE = 12  # purpose of a draw, part of its key
 
 
-def stocks_of(sources: Sequence[Artifact], *, fraction: float, model: Electra) -> list[RowStock]:
-    """What the phases draw from, and what a step computes for a row of which `fraction` is masked.
+def stocks_of(sources: Sequence[Artifact], settings: PretrainSettings, *, model: Electra) -> list[RowStock]:
+    """What the phases draw from, and what a step computes for a row.
 
-    Of `model` only the shapes count.
+    Of `model` only the shapes count. A mixture has all rows of its parts, and the tokens that as many rows have where
+    they are drawn by its weights.
     """
     shapes = (model.discriminator.shape, model.generator_shape)
     stocks = []
-    for source in sources:
-        train = ShardSet(source, "train")
-        slots = masked_slots(fraction, length=train.length)
-        flops = row_flops(*shapes, length=train.length, slots=slots, variant=model.variant)
-        stocks.append(RowStock(train.rows, train.tokens, flops))
+    for group, weights in zip(groups_of(sources, settings), weights_of(sources, settings), strict=True):
+        length = group[0].spec["length"]
+        slots = masked_slots(settings.objective.mask_fraction, length=length)
+        flops = row_flops(*shapes, length=length, slots=slots, variant=model.variant)
+        counts = [source.spec["splits"]["train"] for source in group]
+        rows, whole = sum(count["rows"] for count in counts), sum(weights)
+        tokens = sum(
+            Fraction(weight * rows * count["tokens"], whole * count["rows"])
+            for weight, count in zip(weights, counts, strict=True)
+        )
+        stocks.append(RowStock(rows, round(tokens), flops))
     return stocks
+
+
+def weights_of(sources: Sequence[Artifact], settings: PretrainSettings) -> list[tuple[int, ...]]:
+    """The weights of the parts that each phase mixes."""
+    mixture = settings.mixture
+    return [
+        mixture_weights(
+            [source.spec["splits"]["train"]["rows"] for source in group],
+            weights=mixture.weights,
+            temperature=mixture.temperature,
+        )
+        for group in groups_of(sources, settings)
+    ]
+
+
+def parts_of(sources: Sequence[Artifact], settings: PretrainSettings, *, plan: RowPlan) -> list[list[dict[str, Any]]]:
+    """Of each phase, the parts that it mixes: content id, rows, share, and how often a whole run reads them."""
+    phases = zip(groups_of(sources, settings), weights_of(sources, settings), plan.rows_before(plan.steps), strict=True)
+    return [
+        [
+            {"shards": source.content_id, "rows": rows, "share": weight / sum(weights), "epochs": taken / rows}
+            for source, weight, taken in zip(group, weights, apportion(weights, total), strict=True)
+            for rows in (source.spec["splits"]["train"]["rows"],)
+        ]
+        for group, weights, total in phases
+    ]
 
 
 def work_of(sources: Sequence[Artifact], settings: PretrainSettings, *, stocks: Sequence[RowStock]) -> Work:
@@ -47,7 +84,7 @@ def work_of(sources: Sequence[Artifact], settings: PretrainSettings, *, stocks: 
     try:
         plan = row_plan(
             steps=optimizer.steps,
-            lengths=[source.spec["length"] for source in sources],
+            lengths=[group[0].spec["length"] for group in groups_of(sources, settings)],
             batch_size=optimizer.batch_size,
             micro_batch=optimizer.micro_batch,
             shares=phases.shares,
@@ -60,6 +97,23 @@ def work_of(sources: Sequence[Artifact], settings: PretrainSettings, *, stocks: 
             str(error), code="PHASES_UNFIT", where="phases.shares", hint="more steps, or a larger share"
         ) from error
     return Work(plan, stocks)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out rows of one part of a phase.
+
+    Attributes:
+        part: its number, from 1.
+        source: where they lie.
+        rows: the rows.
+        weight: of the part.
+    """
+
+    part: int
+    source: Artifact
+    rows: MaskedRows
+    weight: int
 
 
 class Phases:
@@ -83,19 +137,24 @@ class Phases:
         machine: Machine,
     ) -> None:
         self.sources = sources
-        self.work = work_of(sources, settings, stocks=stocks_of(sources, fraction=rule.fraction, model=model))
+        self.work = work_of(sources, settings, stocks=stocks_of(sources, settings, model=model))
         self.plan = self.work.plan
+        self.parts = parts_of(sources, settings, plan=self.plan)
         self.rows: list[MaskedRows] = []
-        self.held_out: list[MaskedRows | None] = []
+        self.held_out: list[list[HeldOut]] = []  # of each phase, of those parts that have some
         shared: Any = {"rule": rule, "machine": machine, "with_candidates": settings.objective.kind == "electric"}
-        for number, source in enumerate(sources):
+        groups = zip(groups_of(sources, settings), weights_of(sources, settings), strict=True)
+        for number, (group, weights) in enumerate(groups):
             # The first phase draws by the run's seed itself, the others by keys of their own: a second look at the same
             # shards is in another order, with other masks.
             seed = settings.seed if number == 0 else abs(key(settings.seed, PHASE, number))
-            self.rows.append(MaskedRows(ShardSet(source, "train"), seed=seed, **shared))
-            held_out = source.spec["splits"].get("val", {}).get("rows", 0)
+            self.rows.append(MaskedRows(ShardSet(group, "train"), seed=seed, weights=weights, **shared))
             self.held_out.append(
-                MaskedRows(ShardSet(source, "val"), seed=HELD_OUT_SEED, **shared) if held_out else None
+                [
+                    HeldOut(part, source, MaskedRows(ShardSet(source, "val"), seed=HELD_OUT_SEED, **shared), weight)
+                    for part, (source, weight) in enumerate(zip(group, weights, strict=True), start=1)
+                    if source.spec["splits"].get("val", {}).get("rows", 0)
+                ]
             )
 
     def batches(self, first: int) -> Iterator[list[CountedBatch]]:
@@ -110,6 +169,22 @@ class Phases:
         return self.rows[number].steps(
             StepRows(number, step * phase.rows, sizes, step * len(sizes)) for step in count()
         )
+
+    def evaluated(self, number: int, *, limit: int) -> list[tuple[MaskedRows, int]]:
+        """The held-out rows of a phase, and how many of each part are measured: by its weight, at least one."""
+        found = self.held_out[number]
+        counts = apportion([part.weight for part in found], limit)
+        return [(part.rows, min(max(1, n), part.rows.shards.rows)) for part, n in zip(found, counts, strict=True)]
+
+    def mixed(self, step: int) -> dict[str, list[float]]:
+        """What a record of a mixture says besides: what the phase took of each part so far, as shares and as epochs."""
+        number = self.plan.at(max(0, step - 1))
+        order = self.rows[number].order
+        if len(order.part_rows) == 1:
+            return {}
+        taken = order.taken(self.plan.rows_before(step)[number])
+        epochs = [count / rows for count, rows in zip(taken, order.part_rows, strict=True)]
+        return {"part_shares": [count / sum(taken) for count in taken], "part_epochs": epochs}
 
     def label(self, step: int) -> dict[str, Any]:
         """What a record of a run of several phases says besides: the phase of the last of `step` steps, from 1."""

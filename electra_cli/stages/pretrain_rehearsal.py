@@ -83,10 +83,10 @@ def rehearse(
         device = run.machine.device
         reset_peak(device)
         before = held_bytes(device)
-        step_seconds = tuple(_step_seconds(run, number) for number in range(len(sources)))
+        step_seconds = tuple(_step_seconds(run, number) for number in range(len(run.phases.rows)))
         peak = peak_bytes(device)
         gradients = sum(p.numel() * p.element_size() for p in run.model.parameters())
-        evaluation_seconds = tuple(_evaluation_seconds(run, number) for number in range(len(sources)))
+        evaluation_seconds = tuple(_evaluation_seconds(run, number) for number in range(len(run.phases.rows)))
         started = time.perf_counter()
         run.save()
         return Rehearsal(
@@ -122,10 +122,9 @@ def _step_seconds(run: PretrainRun, phase: int) -> float:
 
 
 def _evaluation_seconds(run: PretrainRun, phase: int) -> float:
-    held_out = run.phases.held_out[phase]
-    if held_out is None:
+    if not run.phases.held_out[phase]:
         return 0.0
-    whole = min(run.settings.evaluation.rows, held_out.shards.rows)
+    whole = sum(count for _, count in run.phases.evaluated(phase, limit=run.settings.evaluation.rows))
     part = min(whole, EVALUATED_PASSES * run.phases.plan.phases[phase].largest_pass)
     run.measured(phase, limit=1)  # opens the shard and compares its hash
     clock = _Clock(run.machine.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -24,7 +24,7 @@ from electra_cli.stages.diverged import describe_failure
 from electra_cli.stages.execution import prepare, uncompiled
 from electra_cli.stages.masking_rule import masking_rule
 from electra_cli.stages.outcome import Outcome
-from electra_cli.stages.pair import Weights, count_text, measure, pair_losses, stage_of
+from electra_cli.stages.pair import Weights, count_text, measure_parts, pair_losses, stage_of
 from electra_cli.stages.pretrain_pair import build_pair, build_watch
 from electra_cli.stages.pretrain_phases import Phases
 from electra_cli.stages.pretrain_settings import PretrainSettings
@@ -43,6 +43,7 @@ from electra_cli.training.checkpoints import (
 from electra_cli.training.history import History
 from electra_cli.training.loop import Losses, Step, train
 from electra_cli.training.metrics import embedding_figures
+from electra_cli.training.objective_metrics import Metrics
 from electra_cli.training.optimizer import build_optimizer
 from electra_cli.training.progress import Progress
 from electra_cli.training.schedule import warmup_stable_decay, warmup_then_linear
@@ -110,6 +111,9 @@ class PretrainRun:
         }
         if self.phases.rows[0].shards.word_starts:
             self.spec["word_starts"] = True
+        if any(len(parts) > 1 for parts in self.phases.parts):
+            told = ("shards", "rows", "share")
+            self.spec["mixture"] = [[{key: part[key] for key in told} for part in parts] for parts in self.phases.parts]
         self.progress = Progress()
         self.read: deque[int] = deque()  # tokens of the steps whose batches were made, oldest first
 
@@ -181,11 +185,25 @@ class PretrainRun:
                 f"{phase.steps:,} steps of {phase.rows * phase.length:,} tokens from {rows.shards.rows:,} rows of "
                 f"{phase.length}, {epochs:.2g} epochs"
             )
-        for source, held_out in zip(self.phases.sources, self.phases.held_out, strict=True):
-            if held_out is None:
+        measured = {part.source.path for held_out in self.phases.held_out for part in held_out}
+        for source in self.phases.sources:
+            if source.path not in measured:
                 self.report.warn(
                     f"{source.path} holds no held-out rows, so nothing is evaluated on it; shard with --val-fraction"
                 )
+        self._introduce_parts()
+
+    def _introduce_parts(self) -> None:
+        """Tell what a mixture is made of, and warn of parts that are read so often that they are learnt by heart."""
+        most = self.settings.mixture.most_epochs
+        sources = iter(self.phases.sources)
+        for parts in self.phases.parts:
+            for part, source in zip(parts, sources, strict=False):
+                if len(parts) > 1:
+                    told = f"{part['share']:.1%} of the rows are from {source.path}, {part['epochs']:.2g} epochs of it"
+                    self.report.note(told)
+                    if part["epochs"] > most:
+                        self.report.warn(f"{told}: more than mixture.most_epochs = {most:g}; give it a smaller weight")
 
     def steps(self, batches: Iterable[Sequence[CountedBatch]], *, first: int) -> Iterator[Step]:
         """Take one optimizer step for each of `batches`, the first of them as step `first`."""
@@ -260,7 +278,7 @@ class PretrainRun:
         means, label = self.progress.take_window(), self.phases.label(step.number)
         counters = self.phases.work.counters(step.number, tokens=self.progress.tokens)
         record = {"step": step.number, "kind": "train", **label, "learning_rate": step.learning_rate}
-        history.append({**record, **means, **counters})
+        history.append({**record, **means, **counters, **self.phases.mixed(step.number)})
         rate, share = speed.line(step.number)
         return {"loss": means["loss"], "tokens/s": rate, "MFU": f"{share:.1%}"}
 
@@ -274,13 +292,12 @@ class PretrainRun:
         stage = stage_of(step, first)
         return pair_losses(self.model, batch, weights=self.weights, noise=noise, dtype=self.machine.dtype, stage=stage)
 
-    def measured(self, phase: int, *, limit: int) -> dict[str, float | int | None]:
-        """Held-out metrics on at most `limit` rows of a phase, which has some."""
-        held_out = self.phases.held_out[phase]
-        assert held_out is not None
+    def measured(self, phase: int, *, limit: int) -> list[Metrics]:
+        """Held-out metrics on about `limit` rows of a phase, which has some: of all, and of each part of a mixture."""
         size = self.phases.plan.phases[phase].largest_pass
+        parts = self.phases.evaluated(phase, limit=limit)
         with uncompiled(self.settings.execution):
-            return measure(self.model, held_out, limit=limit, batch_size=size, weights=self.weights)
+            return measure_parts(self.model, parts, batch_size=size, weights=self.weights)
 
     def _evaluate(self, history: History) -> bool:
         """Measure on held-out rows; True for the lowest loss so far, which is saved whatever the cadence."""
@@ -290,11 +307,10 @@ class PretrainRun:
         return better
 
     def _measure(self, history: History) -> bool:
-        if self.phases.held_out[self.phase] is None:
+        if not self.phases.held_out[self.phase]:
             return False
-        metrics = self.measured(self.phase, limit=self.settings.evaluation.rows)
+        metrics = self._tell(history, kind="held-out")
         self.progress.held_out = metrics
-        self._tell(history, metrics, kind="held-out")
         loss, best = metrics["loss"], self.progress.best
         if best is not None and self.phases.plan.at(best["step"] - 1) != self.phase:
             best = None  # losses on rows of another length are no comparison
@@ -309,16 +325,21 @@ class PretrainRun:
 
     def _evaluate_average(self, history: History) -> None:
         """Measure the averaged weights, which are those to be published."""
-        if self.average is None or self.phases.held_out[self.phase] is None:
+        if self.average is None or not self.phases.held_out[self.phase]:
             return
         with self.average.in_place():
-            self.progress.averaged = self.measured(self.phase, limit=self.settings.evaluation.rows)
-        self._tell(history, self.progress.averaged, kind="held-out-average")
+            self.progress.averaged = self._tell(history, kind="held-out-average")
 
-    def _tell(self, history: History, metrics: dict[str, float | int | None], *, kind: str) -> None:
-        label = self.phases.label(self.progress.step)
-        history.append({"step": self.progress.step, "kind": kind, **label, **metrics})
-        self.report.note(f"step {self.progress.step:,}: {kind} {_headline(metrics)}")
+    def _tell(self, history: History, *, kind: str) -> Metrics:
+        """Measure, write it down and tell it; return the metrics of all parts together."""
+        step, label = self.progress.step, self.phases.label(self.progress.step)
+        metrics, *alone = self.measured(self.phase, limit=self.settings.evaluation.rows)
+        history.append({"step": step, "kind": kind, **label, **metrics})
+        self.report.note(f"step {step:,}: {kind} {_headline(metrics)}")
+        for part, own in zip(self.phases.held_out[self.phase], alone, strict=False):
+            history.append({"step": step, "kind": f"{kind}-part", **label, "part": part.part, **own})
+            self.report.note(f"step {step:,}: {kind} of {part.source.path}: {_headline(own)}")
+        return metrics
 
     def save(self) -> None:
         """Publish a checkpoint of where the run is."""
@@ -334,7 +355,7 @@ class PretrainRun:
         )
 
 
-def _headline(metrics: Mapping[str, float | int | None]) -> str:
+def _headline(metrics: Metrics) -> str:
     """The figures of an evaluation that matter most, of the networks that there are."""
     found = []
     if (loss := metrics["generator_loss"]) is not None:

@@ -184,6 +184,34 @@ class PhaseSettings(Settings):
         return self
 
 
+class MixtureSettings(Settings):
+    """Several shards artifacts side by side: how much of each a run reads."""
+
+    weights: tuple[float, ...] | None = setting(
+        None,
+        "each artifact's share of the rows, beside the others' (7 and 3 are 0.7 and 0.3), in the artifacts' order; by "
+        "default in proportion to their rows^(1 / temperature)",
+    )
+    temperature: float = setting(
+        1.0, "1 leaves the parts as large as they are, above it small ones get more (XLM-R: 3.3)", ge=1, le=100
+    )
+    most_epochs: float = setting(
+        4.0,
+        "epochs of one part beyond which a run warns when it begins: so often text can be repeated at little loss "
+        "(arXiv 2305.16264)",
+        shapes=False,
+        gt=0,
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.weights is not None and min(self.weights, default=0) <= 0:
+            raise ValueError(f"weights {list(self.weights)} are not all above 0")
+        if self.weights is not None and self.temperature != 1:
+            raise ValueError("temperature is for weights that follow from the rows, not for given ones")
+        return self
+
+
 class AveragingSettings(Settings):
     """The mean of the weights over the last part of the run (Izmailov et al., 2018); it is what gets published."""
 
@@ -236,6 +264,7 @@ class PretrainSettings(Settings):
     objective: ObjectiveSettings = table(ObjectiveSettings, "losses and masking")
     optimizer: OptimizerSettings = table(OptimizerSettings, "optimizer, batch and schedule")
     phases: PhaseSettings = table(PhaseSettings, "phases of different row lengths")
+    mixture: MixtureSettings = table(MixtureSettings, "mixtures of several corpora", shapes=True)
     averaging: AveragingSettings = table(AveragingSettings, "averaging of weights")
     evaluation: EvaluationSettings = table(EvaluationSettings, "held-out evaluation")
     checkpoints: CheckpointSettings = table(CheckpointSettings, "checkpoints", shapes=True)

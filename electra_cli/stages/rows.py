@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from electra_cli.data.masking import MaskingRule, candidates, draw_masks
-from electra_cli.data.order import sample_index
+from electra_cli.data.mixture import RowOrder
 from electra_cli.data.shards import RowBatch, ShardSet
 from electra_cli.model.pretraining import MaskedBatch
 from electra_cli.model.variants import Over
@@ -54,44 +54,40 @@ class MaskedRows:
         rule: how they are masked.
         seed: fixes order and masks.
         machine: where batches go.
+        weights: of the set's parts, from `mixture_weights`; by default in proportion to their rows.
         with_candidates: whether batches say which positions could have been masked.
     """
 
     def __init__(
-        self, shards: ShardSet, *, rule: MaskingRule, seed: int, machine: Machine, with_candidates: bool = False
+        self,
+        shards: ShardSet,
+        *,
+        rule: MaskingRule,
+        seed: int,
+        machine: Machine,
+        weights: Sequence[int] | None = None,
+        with_candidates: bool = False,
     ) -> None:
         self.shards, self.rule, self.seed, self.machine = shards, rule, seed, machine
+        self.order = RowOrder(seed, shards.part_rows, weights=weights)
         self.with_candidates = with_candidates
 
     def batch(self, start: int, size: int) -> tuple[MaskedBatch, Indices]:
         """The `size` rows from position `start` of the endless order (shuffled epoch by epoch), and their indices."""
-        rows, index_B, epoch_B = self._gather(start, size)
-        return self._mask(rows, index_B, epoch_B), index_B
-
-    def _gather(self, start: int, size: int) -> tuple[RowBatch, Indices, Indices]:
-        position_B = np.arange(start, start + size, dtype=np.int64)
-        epoch_B, within_B = np.divmod(position_B, self.shards.rows)
-        index_B = np.empty_like(position_B)
-        for epoch in np.unique(epoch_B):
-            here = epoch_B == epoch
-            index_B[here] = sample_index(self.seed, int(epoch), within_B[here], rows=self.shards.rows)
-        return self.shards.gather(index_B), index_B, epoch_B
+        index_B, epoch_B = self.order.rows(start, size)
+        return self._mask(self.shards.gather(index_B), index_B, epoch_B), index_B
 
     def _mask(self, rows: RowBatch, index_B: Indices, epoch_B: Indices) -> MaskedBatch:
-        device = self.machine.device
-        ids_BL, lengths_B, first_B, sample_B, epochs_B = (
-            torch.from_numpy(array).to(device, non_blocking=True)
-            for array in (rows.ids_BL, rows.lengths_B, rows.first_B, index_B, epoch_B)
-        )
+        ids_BL, lengths_B, first_B = (self._sent(array) for array in (rows.ids_BL, rows.lengths_B, rows.first_B))
         starts_BL = rows.word_starts() if self.rule.whole_words else None
         masks = draw_masks(
             ids_BL,
             lengths_B,
             rule=self.rule,
             seed=self.seed,
-            epoch_B=epochs_B,
-            sample_B=sample_B,
-            word_start_BL=None if starts_BL is None else torch.from_numpy(starts_BL).to(device, non_blocking=True),
+            epoch_B=self._sent(epoch_B),
+            sample_B=self._sent(index_B),
+            word_start_BL=None if starts_BL is None else self._sent(starts_BL),
         )
         full = bool((rows.lengths_B == rows.ids_BL.shape[1]).all())  # numpy: known without asking the device
         return MaskedBatch(
@@ -105,17 +101,27 @@ class MaskedRows:
             candidate_BL=candidates(ids_BL, lengths_B, self.rule) if self.with_candidates else None,
         )
 
+    def _sent(self, array: np.ndarray[Any, Any]) -> torch.Tensor:
+        """An array on the device; numbers travel as they are stored, a quarter of the bytes, and are int64 there."""
+        tensor = torch.from_numpy(array)
+        if self.machine.device.type == "cuda":
+            tensor = tensor.pin_memory()  # from any other memory the copy would be waited for
+        tensor = tensor.to(self.machine.device, non_blocking=True)
+        return tensor if tensor.dtype == torch.bool else tensor.to(torch.int64)
+
     def steps(self, plan: Iterable[StepRows]) -> Iterator[list[CountedBatch]]:
         """Yield the micro-batches of each step of `plan`, each with its step's counts."""
         for step in plan:
-            starts = itertools.accumulate(step.sizes, initial=step.start)
-            gathered = [self._gather(start, size) for start, size in zip(starts, step.sizes, strict=False)]
-            tokens = sum(int(rows.lengths_B.sum()) for rows, _, _ in gathered)
-            batches = [self._mask(*piece) for piece in gathered]
+            index_B, epoch_B = self.order.rows(step.start, sum(step.sizes))
+            rows = self.shards.gather(index_B)
+            ends = list(itertools.accumulate(step.sizes, initial=0))
+            parts = [slice(*pair) for pair in itertools.pairwise(ends)]
+            batches = [self._mask(rows.part(part.start, part.stop), index_B[part], epoch_B[part]) for part in parts]
+            tokens = int(rows.lengths_B.sum())
             masked = torch.stack([batch.used_BP.sum() for batch in batches]).sum().clamp(min=1)
             flags = [batch.candidate_BL for batch in batches if batch.candidate_BL is not None]
             possible = torch.stack([flag.sum() for flag in flags]).sum().clamp(min=1) if flags else None
             yield [
-                CountedBatch(batch, masked, tokens, index_B, number, possible)
-                for number, (batch, (_, index_B, _)) in enumerate(zip(batches, gathered, strict=True), step.number)
+                CountedBatch(batch, masked, tokens, index_B[part], number, possible)
+                for number, (batch, part) in enumerate(zip(batches, parts, strict=True), step.number)
             ]

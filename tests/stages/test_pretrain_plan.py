@@ -155,7 +155,7 @@ def test_shards_of_another_tokenizer_are_refused(short: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("flags", "count", "words"),
     [
-        ({"phases.shares": None}, 2, "2 shards artifacts are given for one phase"),
+        ({"phases.shares": [0.2, 0.3, 0.5]}, 2, "2 shards artifacts are given, phases.shares has 3"),
         ({}, 1, "one shards artifact is given, phases.shares has 2"),
         ({"phases.shares": [0.5, 0.4]}, 2, "not shares of a whole"),
         ({"phases.shares": [1.5, -0.5]}, 2, "not shares of a whole"),
