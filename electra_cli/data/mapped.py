@@ -5,7 +5,7 @@ many files as there are rows where a corpus is large, are elements of one array 
 costs the same whether they lie in one file or in thousands, and no Python runs for a row or a file. Only bytes of
 mapped files are ever touched.
 
-Letters: B rows of a batch.
+Letters: B rows of a batch, C columns of a file.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from electra_cli.errors import ArtifactError
 Ids = npt.NDArray[np.int64]
 Columns = dict[str, npt.NDArray[Any]]
 
-# The kernel lets a process have 65,530 mappings (vm.max_map_count). Four sets of rows, more than a run has at a time,
-# stay below it with room for the libraries'.
-MOST_MAPPED = 12_288
+# The kernel lets a process have 65,530 mappings (vm.max_map_count). The training rows of two phases leave 16,000 for
+# the libraries and for evaluations, which read few rows.
+MOST_MAPPED = 24_576
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class MappedFiles:
         schema: that every file has to have: plain numbers and fixed-size lists of them, nothing null.
         rows: of each file.
         first: number of a file → its path, the first time that it is opened, after comparing its hash.
-        again: number of a file → its path, when it is mapped once more.
+        again: number of a file → its path, when it is mapped once more; only its size is compared then.
         check: columns of a whole file, its path → raises ArtifactError if what they say is impossible.
         most: files that are mapped at a time.
     """
@@ -65,15 +65,16 @@ class MappedFiles:
         rows: Sequence[int],
         *,
         first: Callable[[int], Path],
-        again: Callable[[int], Path],
+        again: Callable[[int], str],
         check: Callable[[Columns, Path], None],
         most: int = MOST_MAPPED,
     ) -> None:
         self._schema, self._rows, self._most = schema, rows, most
         self._first, self._again, self._check = first, again, check
         self._columns = [_column(field) for field in schema]
+        self._row_bytes = np.array([column.row_bytes for column in self._columns], dtype=np.int64)
         self._offsets = np.zeros((len(self._columns), len(rows)), dtype=np.int64)  # of columns from a file's beginning
-        self._known = np.zeros(len(rows), dtype=np.bool_)
+        self._sizes = np.zeros(len(rows), dtype=np.int64)  # of files that were opened, 0 for the others
         self._bases = np.zeros(len(rows), dtype=np.int64)  # addresses of mapped files, 0 for the others
         self._used = np.zeros(len(rows), dtype=np.int64)
         self._mapped: dict[int, pa.Buffer] = {}  # a mapping lives as long as a buffer that lies in it
@@ -103,22 +104,23 @@ class MappedFiles:
                 for number in missing:
                     self._map(number)
                 base_B = self._bases[file_B]
-            return {
-                column.name: _copy_rows(base_B + offset_F[file_B] + row_B * column.row_bytes, column)
-                for column, offset_F in zip(self._columns, self._offsets, strict=True)
-            }
+            address_CB = row_B * self._row_bytes[:, None]
+            address_CB += base_B + self._offsets[:, file_B]
+            return _copy_rows(address_CB, self._columns)
 
     def _map(self, number: int) -> None:
-        if self._known[number]:
+        if self._sizes[number]:
             path = self._again(number)
             try:
-                with pa.memory_map(str(path)) as source:
+                with pa.memory_map(path) as source:
+                    size = source.size()
                     held = source.read_buffer(1)  # a byte keeps all of it, and Arrow asks the kernel for no more ahead
             except (OSError, pa.ArrowException) as error:
-                raise bad_shard(path, f"cannot be mapped ({error})") from error
+                raise bad_shard(Path(path), f"cannot be mapped ({error})") from error
+            if size != self._sizes[number]:
+                raise bad_shard(Path(path), f"{size} bytes, when it was first opened it had {self._sizes[number]}")
         else:
-            path = self._first(number)
-            held = self._open(number, path)
+            held = self._open(number, self._first(number))
         self._bases[number], self._mapped[number] = held.address, held
 
     def _open(self, number: int, path: Path) -> pa.Buffer:
@@ -144,7 +146,7 @@ class MappedFiles:
                 raise bad_shard(path, "its columns are not plain parts of the file")  # compressed, for example
             self._offsets[place, number] = offset
         self._check(columns, path)
-        self._known[number] = True
+        self._sizes[number] = held.size
         return held
 
     def _make_room(self, count: int) -> None:
@@ -171,14 +173,18 @@ class _Memory:
         }
 
 
-def _copy_rows(address_B: Ids, column: _Column) -> npt.NDArray[Any]:
-    """Copy the rows that begin at these addresses: (B, width), or (B,) for plain numbers."""
-    if not len(address_B):
-        return np.empty((0,) if column.width is None else (0, column.width), dtype=column.dtype)
-    lowest = int(address_B.min())
-    memory = _Memory(lowest, elements=int(address_B.max()) - lowest + 1, element_bytes=column.row_bytes)
-    rows_B = np.asarray(memory)[address_B - lowest].view(column.dtype)
-    return rows_B if column.width is None else rows_B.reshape(-1, column.width)
+def _copy_rows(address_CB: Ids, columns: Sequence[_Column]) -> Columns:
+    """Copy the rows of each column that begin at these addresses: (B, width), or (B,) for plain numbers."""
+    if not address_CB.size:
+        return {c.name: np.empty((0,) if c.width is None else (0, c.width), dtype=c.dtype) for c in columns}
+    lowest, highest = int(address_CB.min()), int(address_CB.max())
+    address_CB -= lowest
+    copied: Columns = {}
+    for column, offset_B in zip(columns, address_CB, strict=True):
+        memory = _Memory(lowest, elements=highest - lowest + 1, element_bytes=column.row_bytes)
+        rows_B = np.asarray(memory)[offset_B].view(column.dtype)
+        copied[column.name] = rows_B if column.width is None else rows_B.reshape(-1, column.width)
+    return copied
 
 
 def _column(field: pa.Field) -> _Column:

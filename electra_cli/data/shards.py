@@ -142,7 +142,7 @@ class ShardSet:
             shard_schema(length=self.length, vocab_size=self.vocab_size, word_starts=self.word_starts),
             counts,
             first=lambda number: files[number][0].check_file(files[number][1].path),
-            again=lambda number: files[number][0].file(files[number][1].path),
+            again=lambda number: f"{files[number][0].path}/{files[number][1].path}",
             check=partial(_check_rows, length=self.length, vocab_size=self.vocab_size),
         )
 

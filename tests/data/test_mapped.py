@@ -45,9 +45,9 @@ class Watched:
             self.opened.append(number)
             return paths[number]
 
-        def again(number: int) -> Path:
+        def again(number: int) -> str:
             self.again.append(number)
-            return paths[number]
+            return str(paths[number])
 
         schema = shard_schema(length=LENGTH, vocab_size=VOCAB)
         self.files = MappedFiles(schema, counts, first=first, again=again, check=self._check, most=most)
@@ -114,12 +114,21 @@ def test_threads_may_share_it(rows: Any) -> None:
     assert wrong == []
 
 
-def test_a_file_that_vanished_is_an_error_of_the_artifact(rows: Any, tmp_path: Path) -> None:
+def test_a_file_that_shrank_or_vanished_is_an_error_of_the_artifact(rows: Any, tmp_path: Path) -> None:
     paths, contents = rows
     copies = [tmp_path / path.name for path in paths[:2]]
     for old, new in zip(paths, copies, strict=False):
         new.write_bytes(old.read_bytes())
     found = watched((copies, contents[:2]), 1)
+    for number in (0, 1):
+        found.files.copy(np.array([number]), np.array([0]))
+    found.files.copy(np.array([0]), np.array([0]))
+    copies[1].write_bytes(paths[1].read_bytes()[:-8])
+    with pytest.raises(ArtifactError, match="when it was first opened it had") as caught:
+        found.files.copy(np.array([1]), np.array([0]))
+    assert caught.value.exit_code == 4
+    found.files.copy(np.array([0]), np.array([0]))
+    found = watched((copies[:1] + paths[1:2], contents[:2]), 1)
     for number in (0, 1):
         found.files.copy(np.array([number]), np.array([0]))
     copies[0].unlink()

@@ -175,7 +175,9 @@ def test_rows_of_different_parts_have_different_masks(tmp_path: Path) -> None:
     drawn = [tuple(pair) for pair in np.stack(rows.order.rows(0, 600), axis=1).tolist()]
     position = {pair: place for place, pair in enumerate(drawn)}
     pairs = [
-        (place, position[row + 300, epoch]) for (row, epoch), place in position.items() if (row + 300, epoch) in position
+        (place, position[row + 300, epoch])
+        for (row, epoch), place in position.items()
+        if (row + 300, epoch) in position
     ]
     assert len(pairs) > 50
     alike = [torch.equal(batch.uniform_BP[a], batch.uniform_BP[b]) for a, b in pairs]
