@@ -42,7 +42,7 @@ class GatedRows(Dataset[torch.Tensor]):
         if self._asked % self._batch == 0:
             self._gate.passed()
         self._asked += 1
-        return torch.from_numpy(self._rows.gather(np.array([index])).ids_BL[0])
+        return torch.from_numpy(self._rows.gather(np.array([index])).ids_BL[0]).long()
 
 
 def run_simpletransformers(job: Job, gate: Gate) -> None:
@@ -114,8 +114,8 @@ def run_electra_pytorch(job: Job, gate: Gate) -> None:
         batch = rows.gather(dice.integers(rows.rows, size=job.batch))
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
-            types_BL = segment_types(torch.from_numpy(batch.first_B), rows.length)
-            results = model(torch.from_numpy(batch.ids_BL), token_type_ids=types_BL)
+            types_BL = segment_types(torch.from_numpy(batch.first_B).long(), rows.length)
+            results = model(torch.from_numpy(batch.ids_BL).long(), token_type_ids=types_BL)
         results.loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
