@@ -55,7 +55,7 @@ lint: $(VENV)/.dev-stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests docs $(wildcard benchmarks)
+	$(BIN)/mypy tests docs tools $(wildcard benchmarks)
 	$(BIN)/python docs/generate.py --check
 
 check: lint test

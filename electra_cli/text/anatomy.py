@@ -1,0 +1,85 @@
+"""What a vocabulary consists of, without any text: kinds, scripts, lengths, the longest pieces.
+
+Imports nothing heavy: `electra inspect` answers at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from electra_cli.text.scripts import script_of_word
+from electra_cli.text.tokenizer_files import PREFIX, SPECIALS, TokenizerParts
+
+KINDS = ("special tokens", "[unused] slots", "characters", "continuing characters", "word beginnings", "continuations")
+"""Of entries: the five special ones, free slots, single characters that begin a word or (`##c`) continue one, longer
+pieces that begin a word (whole words among them), longer pieces that continue one."""
+NO_TEXT = frozenset(KINDS[:2])
+"""Kinds that text never becomes."""
+
+_UNUSED = re.compile(r"\[unused\d+\]\Z")
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What a vocabulary consists of.
+
+    Attributes:
+        entries: their number.
+        kinds: how many there are of each of `KINDS`.
+        scripts: Unicode script → entries whose first character with a script is of it; the most frequent first. Special
+            tokens and free slots are in none.
+        lengths: characters without the prefix → entries, ascending; without special tokens and free slots.
+        longest: the longest entries, those of equal length by id.
+    """
+
+    entries: int
+    kinds: dict[str, int]
+    scripts: dict[str, int]
+    lengths: dict[int, int]
+    longest: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a vocabulary: which of `KINDS` it is of, and what it stands for in the text (no prefix)."""
+
+    kind: str
+    text: str
+
+
+def entries_of(parts: TokenizerParts) -> list[Entry]:
+    """Return what each entry of the vocabulary is; position is id."""
+    return [_entry(token) for token in parts.tokens]
+
+
+def anatomy_of(parts: TokenizerParts, *, examples: int) -> Anatomy:
+    """Take the vocabulary apart; name at most `examples` of the longest entries."""
+    kinds = Counter(dict.fromkeys(KINDS, 0))
+    scripts: Counter[str] = Counter()
+    lengths: Counter[int] = Counter()
+    sizes: dict[str, int] = {}
+    for token, entry in zip(parts.tokens, entries_of(parts), strict=True):
+        kinds[entry.kind] += 1
+        if entry.kind not in NO_TEXT:
+            scripts[script_of_word(entry.text)] += 1
+            sizes[token] = len(entry.text)
+            lengths[len(entry.text)] += 1
+    return Anatomy(
+        entries=len(parts.tokens),
+        kinds=dict(kinds),
+        scripts=dict(sorted(scripts.items(), key=lambda item: (-item[1], item[0]))),
+        lengths=dict(sorted(lengths.items())),
+        longest=tuple(sorted(sizes, key=lambda token: -sizes[token])[:examples]),
+    )
+
+
+def _entry(token: str) -> Entry:
+    if token in SPECIALS:
+        return Entry(KINDS[0], token)
+    if _UNUSED.match(token):
+        return Entry(KINDS[1], token)
+    continues = token.startswith(PREFIX) and len(token) > len(PREFIX)
+    text = token[len(PREFIX) :] if continues else token
+    return Entry(KINDS[(2 if len(text) == 1 else 4) + continues], text)
