@@ -9,6 +9,26 @@ import typer
 
 from electra_cli.cli.options import ConfigFile, Json, Out, PrintConfig, Quiet, Sets
 from electra_cli.cli.ui import command_line, session
+from electra_cli.errors import UsageError
+
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="W,W,…",
+        help="A weight for each TEXT, which is then a corpus of its own: 0.5,0.3,0.2.",
+        show_default=False,
+    ),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        help="Weigh each TEXT, a corpus of its own, by its characters to the power of 1/temperature.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes that count words; one on each core if not given.", show_default=False)
+]
 
 
 def tokenize(
@@ -24,6 +44,9 @@ def tokenize(
         bool | None,
         typer.Option("--lowercase/--cased", help="Lower-case the text (the default) or not.", show_default=False),
     ] = None,
+    weights: Weights = None,
+    temperature: Temperature = None,
+    workers: Workers = None,
     config: ConfigFile = None,
     sets: Sets = None,
     print_config: PrintConfig = False,
@@ -33,13 +56,20 @@ def tokenize(
     """Build a WordPiece tokenizer from raw text.
 
     Plain text, wikiextractor output, JSON lines or Parquet; gzip, zstd and bz2 are unpacked on the way. The same text
-    always gives the same tokenizer, whatever the order of the files.
+    always gives the same tokenizer, whatever the order of the files. With --weights or --temperature every TEXT is a
+    corpus of its own, a language say, and counts for the share that it is given.
     """
     with session("tokenize", json=json, quiet=quiet) as ui:
         from electra_cli.config import resolve
         from electra_cli.stages import tokenize as stage
 
-        flags = {"vocab_size": vocab_size, "lowercase": lowercase}
+        flags = {
+            "vocab_size": vocab_size,
+            "lowercase": lowercase,
+            "corpora.weights": None if weights is None else _numbers(weights),
+            "corpora.temperature": temperature,
+            "workers": workers,
+        }
         resolved = resolve(stage.TokenizeSettings, file=config, sets=sets or (), flags=flags)
         if print_config:
             ui.print_config(resolved)
@@ -52,3 +82,12 @@ def tokenize(
                 command_line("electra", "shard", *texts, "--tokenizer", path, "--out", f"{out}-shards"),
             ],
         )
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is not a list of numbers", code="BAD_SETTINGS", where="--weights", hint="for example 0.5,0.3,0.2"
+        ) from None

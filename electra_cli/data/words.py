@@ -7,7 +7,6 @@ whole sentences of it would each be a distinct chunk.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -16,8 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from electra_cli.text.boundaries import CONTROLS, SEPARATORS, standing_alone
+from electra_cli.text.words import TOO_LONG
 
 _BLOCK = 4_000_000  # characters counted at once: a distinct chunk costs a step of Python once a block
+_ENDLESS = 100_000  # characters: the library would need gigabytes for a "word" of megabytes, which is [UNK] anyway
 _SPACE = 0x20
 _KEEP, _DELETE, _CUT, _ALONE = range(4)
 
@@ -30,7 +31,7 @@ class ChunkCounter:
     """
 
     def __init__(self, *, split_cjk: bool) -> None:
-        self._counts: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}
         self._class_of = _classes(split_cjk=split_cjk)
         self._alone = np.zeros(len(self._class_of), dtype=np.int64)
         # Lines of ASCII, which most are in many languages, need a fourth of the memory traffic: kept apart.
@@ -49,8 +50,20 @@ class ChunkCounter:
             if self._held >= _BLOCK:
                 self._flush()
 
+    @property
+    def distinct(self) -> int:
+        """How many distinct chunks are held, about."""
+        return len(self._counts)
+
+    def drain(self) -> dict[str, int]:
+        """Return the counts of everything added since the last time, and forget them."""
+        counts = self.total()
+        self._counts = {}
+        self._alone[:] = 0
+        return counts
+
     def total(self) -> dict[str, int]:
-        """Return the counts of everything added so far."""
+        """Return the counts of everything added so far; runs of more than 100,000 characters are `TOO_LONG`."""
         self._flush()
         counts = dict(self._counts)
         for point in np.flatnonzero(self._alone).tolist():
@@ -66,9 +79,13 @@ class ChunkCounter:
         self._ascii, self._wide, self._held = [], [], 0
 
     def _count(self, text: str) -> None:
-        found = pc.value_counts(pc.utf8_split_whitespace(pa.array([text], pa.large_string())).values)
-        for chunk, count in zip(found.field(0).to_pylist(), found.field(1).to_pylist(), strict=True):
-            self._counts[chunk] += count
+        found = pc.value_counts(pc.split_pattern(pa.array([text], pa.large_string()), " ").values)
+        chunks = found.field(0)
+        if pc.max(pc.binary_length(chunks)).as_py() > _ENDLESS:
+            chunks = pc.if_else(pc.greater(pc.utf8_length(chunks), _ENDLESS), TOO_LONG, chunks)
+        count_of = self._counts.get
+        for chunk, count in zip(chunks.to_pylist(), found.field(1).to_pylist(), strict=True):
+            self._counts[chunk] = count_of(chunk, 0) + count
         self._counts.pop("", None)
 
     def _without_alone(self, text: str) -> str:

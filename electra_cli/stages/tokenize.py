@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from electra_cli.artifacts import Draft, InputRef, Recipe, check_output, claim, content_of_files
+from electra_cli.artifacts import Draft, Recipe, check_output, claim
 from electra_cli.config import Settings, execution, setting, shaping, table
-from electra_cli.data.sources import CorpusSettings, Source, gathered
+from electra_cli.data.sources import CorpusSettings
 from electra_cli.reporting import Reporter
+from electra_cli.stages.corpus_words import CorporaSettings, Corpus, CorpusWords, count_words, find_corpora, references
 from electra_cli.stages.outcome import Outcome
-
-if TYPE_CHECKING:
-    from electra_cli.data.corpus import Tally
 
 STAGE = "tokenize"
 STAGE_VERSION = 1
@@ -53,60 +51,75 @@ class TokenizeSettings(Settings):
     model_max_length: int = setting(
         512, "Longest input in tokens that `transformers` should allow with these files.", ge=8, le=2**16
     )
+    max_distinct_words: int = setting(
+        5_000_000,
+        "Where the text has more distinct words, the rarest are left out, by their final counts: those that occur less "
+        "than n times, for the smallest n that is enough. The manifest says so. One takes about 200 bytes of memory.",
+        ge=1000,
+        le=10**9,
+    )
     corpus: CorpusSettings = table(CorpusSettings, "How the text is read.")
+    corpora: CorporaSettings = table(CorporaSettings, "How much each of several corpora counts for.")
+    workers: int = setting(
+        0, "Processes that count words; 0 for one on each core. The result is the same.", shapes=False, ge=0, le=1024
+    )
 
 
 def run(texts: Sequence[Path | str], out: Path, *, settings: TokenizeSettings, report: Reporter) -> Outcome:
     """Build a tokenizer from raw text.
 
     Args:
-        texts: files, folders, glob patterns, or `-` for standard input; their order does not matter.
+        texts: files, folders, glob patterns, or `-` for standard input; their order does not matter. With weights or a
+            temperature each is a corpus of its own.
         out: folder for the versions of the tokenizer.
         settings: see `TokenizeSettings`.
         report: where progress and warnings go.
 
     Raises:
         DataError: the text cannot be read or there is none.
-        UsageError: an archive was given, or the vocabulary is too small for the text's alphabet.
+        UsageError: an archive was given, or the vocabulary is too small for the text's alphabet, or weights do not fit.
+        WorkerError: a worker process died.
         ResourceError, BusyError: the output cannot be written.
     """
     check_output(out)
-    with gathered(texts, out, report=report) as sources:
-        content = content_of_files((source.path for source in sources), ordered=False, report=report)
+    with find_corpora(texts, out, settings.corpora, report=report) as corpora:
         recipe = Recipe(
             kind="tokenizer",
             stage=STAGE,
             stage_version=STAGE_VERSION,
             config=shaping(settings),
-            inputs=(InputRef(role="text", kind="text", content_id=content),),
+            inputs=references(corpora, settings.corpora, report=report),
             execution=execution(settings),
         )
         with claim(out, recipe, report=report) as claimed:
             if claimed.done is not None:
                 return Outcome(claimed.done, "up to date", _summary(claimed.done.spec))
             assert claimed.draft is not None
-            return _build(sources, claimed.draft, settings, report)
+            return _build(corpora, claimed.draft, settings, report)
 
 
-def _build(sources: Sequence[Source], draft: Draft, settings: TokenizeSettings, report: Reporter) -> Outcome:
-    from electra_cli.data.corpus import Tally, read_documents
-    from electra_cli.data.words import ChunkCounter
+def _build(corpora: Sequence[Corpus], draft: Draft, settings: TokenizeSettings, report: Reporter) -> Outcome:
+    from electra_cli.data.counting import CountJob
     from electra_cli.text.tokenizer import Tokenizer
     from electra_cli.text.wordpiece import train
-    from electra_cli.text.words import words_of
 
     strip_accents = settings.lowercase if settings.strip_accents is None else settings.strip_accents
-    tally = Tally()
-    counter = ChunkCounter(split_cjk=settings.split_cjk)
-    for document in read_documents(sources, settings.corpus, tally=tally, report=report):
-        counter.add(document.lines)
-    words = words_of(
-        counter.total(),
+    job = CountJob(
+        folder=draft.path / "words",
+        corpus=settings.corpus,
         lowercase=settings.lowercase,
         strip_accents=strip_accents,
         split_cjk=settings.split_cjk,
     )
+    limit, workers = settings.max_distinct_words, settings.workers
+    counted = count_words(corpora, job, settings.corpora, limit=limit, workers=workers, report=report)
+    words, tally = counted.bounded.counts, counted.tally
     report.note(f"training on {len(words):,} distinct words from {tally.documents:,} documents")
+    if counted.bounded.left_out:
+        report.warn(
+            f"{counted.bounded.left_out:,} distinct words are left out, each of which occurs less than "
+            f"{counted.bounded.least} times (max_distinct_words {limit:,})"
+        )
     vocabulary = train(
         words,
         vocab_size=settings.vocab_size,
@@ -138,9 +151,7 @@ def _build(sources: Sequence[Source], draft: Draft, settings: TokenizeSettings, 
         "alphabet": vocabulary.alphabet,
     }
     provenance: dict[str, Any] = {
-        "corpus": _counts(tally, files=len(sources)),
-        "words": sum(words.values()),
-        "distinct_words": len(words),
+        **_text_counts(corpora, counted),
         "alphabet_coverage": vocabulary.coverage,
         "unknown_words": vocabulary.unknown_words,
     }
@@ -149,15 +160,26 @@ def _build(sources: Sequence[Source], draft: Draft, settings: TokenizeSettings, 
     return Outcome(artifact, "resumed" if draft.resumed else "built", summary)
 
 
-def _counts(tally: Tally, *, files: int) -> dict[str, Any]:
-    """What was read, for the manifest."""
-    return {
-        "files": files,
-        "documents": tally.documents,
-        "lines": tally.lines,
-        "characters": tally.characters,
-        "dropped": dict(sorted(tally.dropped.items())),
+def _text_counts(corpora: Sequence[Corpus], counted: CorpusWords) -> dict[str, Any]:
+    """What was read and counted, for the manifest."""
+    tally, words = counted.tally, counted.bounded
+    found: dict[str, Any] = {
+        "corpus": {
+            "files": sum(len(corpus.sources) for corpus in corpora),
+            "documents": tally.documents,
+            "lines": tally.lines,
+            "characters": tally.characters,
+            "dropped": dict(sorted(tally.dropped.items())),
+        },
+        "words": sum(words.counts.values()),
+        "distinct_words": len(words.counts),
     }
+    if counted.parts:
+        found["corpora"] = counted.parts
+    if words.left_out:
+        left_out = {"less_than": words.least, "distinct": words.left_out, "occurrences": words.occurrences_left_out}
+        found["rare_words_left_out"] = left_out
+    return found
 
 
 def _summary(spec: dict[str, Any]) -> dict[str, Any]:

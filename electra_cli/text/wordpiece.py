@@ -83,7 +83,8 @@ def train(
     _check_room(vocab_size, leading, letters, continuations)
     scale = -(-sum(usable.values()) // occurrences)
     merged = _merges(
-        {word: (count + scale // 2) // scale for word, count in usable.items()},
+        # Words of one character have no pair to merge, and are a fifth of English and most of Chinese.
+        {word: (count + scale // 2) // scale for word, count in usable.items() if len(word) > 1},
         letters,
         [*leading, *continuations],
         vocab_size=vocab_size,

@@ -9,6 +9,10 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from electra_cli.errors import DataError
+from electra_cli.text.tokenizer_files import LONGEST_WORD
+
+TOO_LONG = "x" * (LONGEST_WORD + 1)
+"""Stands for every word that is too long to be anything but `[UNK]`, so that none of them is held."""
 
 # For printable ASCII both components do exactly this; the library needs ten times as long, one small call a chunk.
 _ASCII_WORDS = re.compile(r"[0-9A-Za-z]+|[!-/:-@\[-`{-~]")
@@ -24,7 +28,8 @@ def words_of(chunks: Mapping[str, int], *, lowercase: bool, strip_accents: bool,
         split_cjk: `handle_chinese_chars` of BERT's normalizer.
 
     Returns:
-        Words and their counts, in no meaningful order; the same as counting the words of the whole text.
+        Words and their counts, in no meaningful order; the same as counting the words of the whole text. Those longer
+        than `LONGEST_WORD` are counted together, as `TOO_LONG`.
 
     Raises:
         DataError: a chunk holds half of a surrogate pair, which no UTF-8 can carry.
@@ -50,4 +55,7 @@ def words_of(chunks: Mapping[str, int], *, lowercase: bool, strip_accents: bool,
             ) from None
         for word, _ in pre_tokenizer.pre_tokenize_str(normal):
             words[word] = count_of(word, 0) + count
+    for word in [word for word in words if len(word) > LONGEST_WORD]:
+        count = words.pop(word)
+        words[TOO_LONG] = count_of(TOO_LONG, 0) + count
     return words

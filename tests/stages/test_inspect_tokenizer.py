@@ -7,7 +7,7 @@ from electra_cli.reporting import Silent
 from electra_cli.stages import inspect_tokenizer as stage
 from electra_cli.stages.tokenize import TokenizeSettings, run
 
-TEXT = "The Katze sat on the mat.\nWho sat? The 猫 sat, \u202eДюна sat.\n\nUnbelievable cats sat on Katze.\n"
+TEXT = "The Katze sat on the mat.\nWho sat? The 猫 sat, \u202eДюны sat.\n\nUnbelievable cats sat on Katze.\n"
 
 
 @pytest.fixture(scope="module")
