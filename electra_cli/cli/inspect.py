@@ -60,8 +60,8 @@ def inspect(
         from electra_cli.cli.tokenizer_page import tokenizer_page
 
         shown = tokenizer_page(found, width=shutil.get_terminal_size().columns)
-        if second is None:
-            shown = f"{page(artifact)}\n{shown}"
+        if second is None and not text:
+            shown = f"{page(artifact)}\n\n{shown}"
         ui.page(shown, summary={**manifest, **found.to_json()}, artifact=artifact)
 
 

@@ -27,11 +27,12 @@ def tokenizer_page(inspection: Inspection, *, width: int) -> str:
     """Return the page, made for `width` columns."""
     items = inspection.tokenizers
     longest = _lists("longest pieces", items, _longest, width=width)
-    lines = [_heading(items)] if len(items) > 1 else []
-    lines += ["", "vocabulary", *_vocabulary(items)]
-    if inspection.text is None:
-        return "\n".join([*lines, *longest, "", "--text FILE shows what it makes of a text."])
     text = inspection.text
+    lines = ["vocabulary", *_vocabulary(items)]
+    if len(items) > 1 or text is not None:
+        lines = [*_heading(items), "", *lines]
+    if text is None:
+        return "\n".join([*lines, *longest, "", "--text FILE shows what it makes of a text."])
     usages = [item.usage for item in items if item.usage is not None]
     read = [f"{text.files:,} file{'s' if text.files > 1 else ''}", f"{text.documents:,} documents"]
     read += [figure(text.bytes, "bytes"), f"{text.characters:,} characters"]
@@ -48,9 +49,10 @@ def tokenizer_page(inspection: Inspection, *, width: int) -> str:
     return "\n".join(lines)
 
 
-def _heading(items: Sequence[Inspected]) -> str:
-    names = zip("AB", items, strict=True)
-    return "\n".join(f"{name}  {item.artifact.path}  {item.artifact.content_id[:19]}" for name, item in names)
+def _heading(items: Sequence[Inspected]) -> list[str]:
+    names = "AB" if len(items) > 1 else ["tokenizer"]
+    found = zip(names, items, strict=True)
+    return [f"{name}  {item.artifact.path}  {item.artifact.content_id[:19]}" for name, item in found]
 
 
 def _vocabulary(items: Sequence[Inspected]) -> list[str]:

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from electra_cli.errors import DataError, UsageError
 from electra_cli.text.tokenizer_files import LONGEST_WORD, PREFIX, SPECIALS
 
-_WORDS_A_SEQUENCE = 20_000
+_WORDS_A_SEQUENCE = 2_000  # the library takes 256 of them at once
 # 67 million words are about 400 MB of English and take some ten seconds.
 _OCCURRENCES = 2**26
 

@@ -49,7 +49,7 @@ class TestCommand:
     @pytest.mark.parametrize("columns", ["80", "120"])
     def test_two_stand_side_by_side_within_the_terminal(self, columns, two, electra):
         done = electra("inspect", two / "one", two / "two", "--text", two / "text", env={"COLUMNS": columns})
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0 and "recipe " not in done.stdout, done.stderr
         lines = done.stdout.split("\n")
         assert all(len(line) <= int(columns) for line in lines[2:])
         assert "\x1b" not in done.stdout and "\u202e" not in done.stdout
