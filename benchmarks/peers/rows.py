@@ -19,9 +19,11 @@ def full_rows(shards: Path, out: Path) -> tuple[Path, int]:
     """Publish the full training rows of `shards` in `out`; the artifact's path and the rows' length.
 
     Raises:
-        SystemExit: there are none.
+        SystemExit: there are none, or they are packed, which peers cannot read as we do.
     """
     source = open_artifact(shards, kinds={"shards"})
+    if source.spec.get("recipe") == "packed":
+        raise SystemExit(f"{shards}: packed rows hold documents that no peer keeps apart; take pairs or stream")
     rows = ShardSet(source, "train")
     everything = rows.gather(np.arange(rows.rows))
     full = everything.lengths_B == rows.length

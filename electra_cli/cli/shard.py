@@ -20,6 +20,10 @@ def shard(
         Path, typer.Option("--tokenizer", "-t", metavar="DIR", help="Tokenizer to use.", show_default=False)
     ],
     out: Out,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Rows: pairs, packed or stream; pairs if not given.", show_default=False),
+    ] = None,
     length: Annotated[int | None, typer.Option(help="Tokens of a row; 128 if not given.", show_default=False)] = None,
     val_fraction: Annotated[
         float | None, typer.Option(help="Share of the documents held out; 0.01 if not given.", show_default=False)
@@ -33,7 +37,7 @@ def shard(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tokenize text, cut it into the paper's two-segment rows, and write shards for pretraining.
+    """Tokenize text, lay it out as rows (the paper's two segments each), and write shards for pretraining.
 
     The rows are the same whatever the number of workers; an interrupted run continues with the same command.
     """
@@ -41,7 +45,7 @@ def shard(
         from electra_cli.config import resolve
         from electra_cli.stages import shard as stage
 
-        flags = {"length": length, "val_fraction": val_fraction, "workers": workers}
+        flags = {"recipe": recipe, "length": length, "val_fraction": val_fraction, "workers": workers}
         resolved = resolve(stage.ShardSettings, file=config, sets=sets or (), flags=flags)
         if print_config:
             ui.print_config(resolved)

@@ -30,6 +30,11 @@ class EncodedDocuments:
     digests: Sequence[bytes]
     starts: Flags | None = None
 
+    def document_ends(self) -> Ids:
+        """The token behind the last of each document."""
+        last = self.document_lines.cumsum() - 1
+        return np.asarray(self.line_tokens.cumsum()[last], dtype=np.int64)
+
 
 def encode_documents(
     tokenizer: Tokenizer, texts: Sequence[bytes], digests: Sequence[bytes], *, with_word_starts: bool = False

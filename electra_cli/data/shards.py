@@ -23,6 +23,9 @@ from electra_cli.data.mapped import Columns, Ids, MappedFiles, bad_shard
 from electra_cli.errors import ArtifactError
 
 Split = Literal["train", "val"]
+RecipeName = Literal["pairs", "packed", "stream"]
+
+_AT_ONCE = 4096  # rows whose pieces are looked at together: a byte a token
 
 
 @dataclass(frozen=True)
@@ -35,18 +38,27 @@ class RowBatch:
         first_B: tokens of the first segment, with `[CLS]` and its `[SEP]`; equal to the length without a second.
         word_bits_BN: which tokens begin a word, eight a byte, the first in the lowest bit; None where the shards do not
             say.
+        piece_bits_BN: the same for where a piece of text begins that sees no other; None where every row is one.
     """
 
     ids_BL: npt.NDArray[np.unsignedinteger]
     lengths_B: npt.NDArray[np.uint16]
     first_B: npt.NDArray[np.uint16]
     word_bits_BN: npt.NDArray[np.uint8] | None = None
+    piece_bits_BN: npt.NDArray[np.uint8] | None = None
 
     def word_starts(self) -> npt.NDArray[np.bool_] | None:
         """Which tokens begin a word: (B, L), or None where the shards do not say."""
-        if self.word_bits_BN is None:
+        return None if self.word_bits_BN is None else self._unpacked(self.word_bits_BN)
+
+    def piece_starts(self) -> npt.NDArray[np.bool_] | None:
+        """Which tokens begin a piece: (B, L), or None where no row of the batch has two."""
+        if self.piece_bits_BN is None or bool((np.bitwise_count(self.piece_bits_BN).sum(1) == 1).all()):
             return None
-        return np.unpackbits(self.word_bits_BN, axis=1, count=self.ids_BL.shape[1], bitorder="little").view(np.bool_)
+        return self._unpacked(self.piece_bits_BN)
+
+    def _unpacked(self, bits_BN: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        return np.unpackbits(bits_BN, axis=1, count=self.ids_BL.shape[1], bitorder="little").view(np.bool_)
 
     def part(self, start: int, stop: int) -> RowBatch:
         """Rows `start` to `stop`, not copied."""
@@ -62,17 +74,20 @@ def shard_name(split: Split, piece: int, number: int = 0) -> str:
     return f"{split}-{piece:06d}-{number:04d}.arrow"
 
 
-def shard_schema(*, length: int, vocab_size: int, word_starts: bool = False) -> pa.Schema:
-    """Return the schema of a shard: ids take 16 bits where the vocabulary allows it, word starts a bit a token."""
+def shard_schema(
+    *, length: int, vocab_size: int, word_starts: bool = False, piece_starts: bool = False
+) -> pa.Schema:
+    """Return the schema of a shard: ids take 16 bits where the vocabulary allows it, starts a bit a token."""
     ids = pa.uint16() if vocab_size <= 2**16 else pa.uint32()
     fields = [
         pa.field("input_ids", pa.list_(pa.field("item", ids, nullable=False), length), nullable=False),
         pa.field("length", pa.uint16(), nullable=False),
         pa.field("first", pa.uint16(), nullable=False),
     ]
-    if word_starts:
-        bits = pa.list_(pa.field("item", pa.uint8(), nullable=False), (length + 7) // 8)
-        fields.append(pa.field("word_start", bits, nullable=False))
+    bits = pa.list_(pa.field("item", pa.uint8(), nullable=False), (length + 7) // 8)
+    for name, there in (("word_start", word_starts), ("piece_start", piece_starts)):
+        if there:
+            fields.append(pa.field(name, bits, nullable=False))
     return pa.schema(fields)
 
 
@@ -83,9 +98,15 @@ def shard_bytes(
     *,
     vocab_size: int,
     word_start_BL: npt.NDArray[np.bool_] | None = None,
+    piece_start_BL: npt.NDArray[np.bool_] | None = None,
 ) -> bytes:
     """Return the contents of a shard file with these rows."""
-    schema = shard_schema(length=ids_BL.shape[1], vocab_size=vocab_size, word_starts=word_start_BL is not None)
+    schema = shard_schema(
+        length=ids_BL.shape[1],
+        vocab_size=vocab_size,
+        word_starts=word_start_BL is not None,
+        piece_starts=piece_start_BL is not None,
+    )
     kind = schema.field("input_ids").type
     width = np.uint16 if kind.value_type == pa.uint16() else np.uint32
     values = pa.array(np.ascontiguousarray(ids_BL, dtype=width).reshape(-1))
@@ -94,9 +115,10 @@ def shard_bytes(
         pa.array(lengths_B.astype(np.uint16)),
         pa.array(first_B.astype(np.uint16)),
     ]
-    if word_start_BL is not None:
-        bits = pa.array(np.packbits(word_start_BL, axis=1, bitorder="little").reshape(-1))
-        columns.append(pa.FixedSizeListArray.from_arrays(bits, type=schema.field("word_start").type))
+    for name, start_BL in (("word_start", word_start_BL), ("piece_start", piece_start_BL)):
+        if start_BL is not None:
+            bits = pa.array(np.packbits(start_BL, axis=1, bitorder="little").reshape(-1))
+            columns.append(pa.FixedSizeListArray.from_arrays(bits, type=schema.field(name).type))
     batch = pa.record_batch(columns, schema=schema)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
@@ -120,6 +142,7 @@ class ShardSet:
         tokens: tokens of all rows without pads.
         vocab_size: ids are below it.
         word_starts: whether the rows say which of their tokens begin a word.
+        piece_starts: whether they hold pieces of text that do not see each other, and say where these begin.
 
     Raises:
         ArtifactError: an artifact is not one of shards, or what its manifest says does not add up.
@@ -132,14 +155,20 @@ class ShardSet:
         self._files = [
             (artifact, record) for artifact, part in zip(self._artifacts, parts, strict=True) for record in part.records
         ]
-        self.length, self.vocab_size, self.word_starts = parts[0].length, parts[0].vocab_size, parts[0].word_starts
+        self.length, self.vocab_size = parts[0].length, parts[0].vocab_size
+        self.word_starts, self.piece_starts = parts[0].word_starts, parts[0].piece_starts
         self.part_rows = tuple(part.rows for part in parts)
         self.rows, self.tokens = sum(self.part_rows), sum(part.tokens for part in parts)
         counts = [record.rows or 0 for _, record in self._files]
         self._ends = np.cumsum([0, *counts])
         files = self._files  # and not self: mappings are to end with the set, not when cycles are collected
         self._mapped = MappedFiles(
-            shard_schema(length=self.length, vocab_size=self.vocab_size, word_starts=self.word_starts),
+            shard_schema(
+                length=self.length,
+                vocab_size=self.vocab_size,
+                word_starts=self.word_starts,
+                piece_starts=self.piece_starts,
+            ),
             counts,
             first=lambda number: files[number][0].check_file(files[number][1].path),
             again=lambda number: f"{files[number][0].path}/{files[number][1].path}",
@@ -158,7 +187,8 @@ class ShardSet:
             raise IndexError(f"row numbers must be from 0 to {self.rows - 1}")
         shard_B = np.searchsorted(self._ends, index_B, side="right") - 1
         columns = self._mapped.copy(shard_B, index_B - self._ends[shard_B])
-        return RowBatch(columns["input_ids"], columns["length"], columns["first"], columns.get("word_start"))
+        ids_BL, lengths_B, first_B = columns["input_ids"], columns["length"], columns["first"]
+        return RowBatch(ids_BL, lengths_B, first_B, columns.get("word_start"), columns.get("piece_start"))
 
     def place(self, row: int) -> tuple[str, int]:
         """Return the shard that holds row number `row`, and the row's number within it.
@@ -198,6 +228,12 @@ def _check_rows(columns: Columns, path: Path, *, length: int, vocab_size: int) -
     shortest, longest = int(first_R.min(initial=2)), int(lengths_R.max(initial=0))
     if shortest < 2 or longest > length or bool((first_R > lengths_R).any()):
         raise bad_shard(path, "the lengths of a row are impossible")
+    if (bits_RN := columns.get("piece_start")) is not None:
+        for at in range(0, len(bits_RN), _AT_ONCE):
+            start_RL = np.unpackbits(bits_RN[at : at + _AT_ONCE], axis=1, bitorder="little").view(np.bool_)
+            padding_RL = np.arange(start_RL.shape[1]) >= lengths_R[at : at + _AT_ONCE, None]
+            if not start_RL[:, 0].all() or bool((start_RL & padding_RL).any()):
+                raise bad_shard(path, "a row's pieces do not begin in it")
 
 
 @dataclass(frozen=True)
@@ -208,6 +244,7 @@ class _Part:
     length: int
     vocab_size: int
     word_starts: bool
+    piece_starts: bool
     rows: int
     tokens: int
 
@@ -223,6 +260,7 @@ def _read_part(artifact: Artifact, split: Split) -> _Part:
             length=int(spec["length"]),
             vocab_size=int(spec["vocab_size"]),
             word_starts=bool(spec.get("word_starts", False)),
+            piece_starts=bool(spec.get("piece_starts", False)),
             rows=int(spec["splits"][split]["rows"]),
             tokens=int(spec["splits"][split]["tokens"]),
         )

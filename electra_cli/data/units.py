@@ -18,8 +18,9 @@ import numpy as np
 from electra_cli.artifacts.storage import storage_errors, write_durably
 from electra_cli.data.corpus import Tally
 from electra_cli.data.encoded import encode_documents
-from electra_cli.data.layouts import RowRule, Rows, lay_out
+from electra_cli.data.layouts import RowRule, Rows
 from electra_cli.data.pieces import Piece, read_piece
+from electra_cli.data.recipes import lay_out
 from electra_cli.data.segments import digest_of, is_held_out
 from electra_cli.data.shards import Split, shard_bytes, shard_name
 from electra_cli.data.sources import CorpusSettings
@@ -60,13 +61,18 @@ class UnitPlan:
 
 @dataclass(frozen=True)
 class UnitFile:
-    """A shard file; `tokens` counts special tokens, not pads; `words` those that begin in its rows, where asked for."""
+    """A shard file; `tokens` counts special tokens, not pads; `words` those that begin in its rows, where asked for.
+
+    `pieces` counts the pieces of text in packed rows, `unknown` the tokens [UNK].
+    """
 
     name: str
     sha256: str
     rows: int
     tokens: int
     words: int = 0
+    pieces: int = 0
+    unknown: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,19 +143,30 @@ class PieceWriter:
         name = shard_name(unit.split, piece.number, unit.files)
         unit.files += 1
         starts_BL = _joined([rows.word_start_BL for rows in parts if rows.word_start_BL is not None])
+        pieces_BL = _joined([rows.piece_start_BL for rows in parts if rows.piece_start_BL is not None])
         lengths_B = np.concatenate([rows.lengths_B for rows in parts])
+        ids_BL = np.concatenate([rows.ids_BL for rows in parts])
         data = shard_bytes(
-            np.concatenate([rows.ids_BL for rows in parts]),
+            ids_BL,
             lengths_B,
             np.concatenate([rows.first_B for rows in parts]),
             vocab_size=self._tokenizer.vocab_size,
             word_start_BL=starts_BL,
+            piece_start_BL=pieces_BL,
         )
         path = self._plan.folder / name
         with storage_errors(path):
             write_durably(path, data)
-        words = 0 if starts_BL is None else int(starts_BL.sum())
-        return [UnitFile(name, hashlib.sha256(data).hexdigest(), len(lengths_B), int(lengths_B.sum()), words)]
+        file = UnitFile(
+            name,
+            hashlib.sha256(data).hexdigest(),
+            rows=len(lengths_B),
+            tokens=int(lengths_B.sum()),
+            words=0 if starts_BL is None else int(starts_BL.sum()),
+            pieces=0 if pieces_BL is None else int(pieces_BL.sum()),
+            unknown=int((ids_BL == self._tokenizer.unk_id).sum()),
+        )
+        return [file]
 
 
 @dataclass

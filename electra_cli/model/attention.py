@@ -3,7 +3,7 @@
 On a GPU that is torch's fused kernel. On a CPU in bfloat16 plain products are 4.8 times as fast as torch's kernel, in
 float32 torch's is the faster (performance.md 2); torch's takes no seeded dropout, so with dropout on a CPU it is plain
 products too, with a backward pass of our own that keeps one matrix of probabilities and the dropout factors and nothing
-else of that size.
+else of that size. Texts that share a row without seeing each other are in `pieces`.
 
 Shapes: B batch, L tokens in a row, D width, H heads, K head width, N = B * H.
 """
@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import BlockMask
 
 from electra_cli.model.noise import Noise
+from electra_cli.model.pieces import attend_blocks
 
 
 def attention_bias(lengths_B: Tensor, length: int, dtype: torch.dtype) -> Tensor:
@@ -28,13 +30,13 @@ def attention_bias(lengths_B: Tensor, length: int, dtype: torch.dtype) -> Tensor
     return bias_BL.masked_fill_(hidden_BL, torch.finfo(dtype).min)[:, None, None, :]
 
 
-def attend(qkv_BLT: Tensor, *, heads: int, bias: Tensor | None, p: float, noise: Noise | None) -> Tensor:
+def attend(qkv_BLT: Tensor, *, heads: int, bias: Tensor | BlockMask | None, p: float, noise: Noise | None) -> Tensor:
     """Self-attention.
 
     Args:
         qkv_BLT: queries, keys and values side by side, T = 3 * D.
         heads: H, divides D.
-        bias: from `attention_bias`; None when every row is full.
+        bias: from `attention_bias` or `pieces`; None when every row is full. A mask of blocks goes without dropout.
         p: dropout of the probabilities.
         noise: the step's dropout; None switches it off.
 
@@ -43,11 +45,21 @@ def attend(qkv_BLT: Tensor, *, heads: int, bias: Tensor | None, p: float, noise:
     """
     batch, length, width = qkv_BLT.shape[0], qkv_BLT.shape[1], qkv_BLT.shape[2] // 3
     dropping = noise is not None and p > 0
+    if isinstance(bias, BlockMask):
+        assert not dropping, "flex_attention has no dropout; the settings refuse it"
+        q_BHLK, k_BHLK, v_BHLK = _heads(qkv_BLT, heads)
+        return attend_blocks(q_BHLK, k_BHLK, v_BHLK, bias).transpose(1, 2).reshape(batch, length, width)
     if qkv_BLT.device.type == "cpu" and (qkv_BLT.dtype == torch.bfloat16 or dropping):
         return _Products.apply(qkv_BLT, heads, bias, p, noise)  # type: ignore[no-any-return, no-untyped-call]
-    q_BHLK, k_BHLK, v_BHLK = qkv_BLT.view(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4).unbind(0)
+    q_BHLK, k_BHLK, v_BHLK = _heads(qkv_BLT, heads)
     a_BHLK = F.scaled_dot_product_attention(q_BHLK, k_BHLK, v_BHLK, attn_mask=bias, dropout_p=p if dropping else 0.0)
     return a_BHLK.transpose(1, 2).reshape(batch, length, width)
+
+
+def _heads(qkv_BLT: Tensor, heads: int) -> tuple[Tensor, ...]:
+    """Queries, keys and values, each (B, H, L, K)."""
+    batch, length, threefold = qkv_BLT.shape
+    return qkv_BLT.view(batch, length, 3, heads, threefold // 3 // heads).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class _Products(torch.autograd.Function):

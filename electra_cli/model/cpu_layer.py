@@ -30,7 +30,7 @@ class LayerPlan:
         eps: of LayerNorm.
         dropout: of the two branches before they join the residual.
         attention_dropout: of attention's probabilities.
-        bias: hides padding, from `attention_bias`; None when every row is full.
+        bias: hides padding and other texts, from `attention_bias` or `pieces_bias`; None when every row is full.
         noise: the step's dropout; None switches it off.
     """
 

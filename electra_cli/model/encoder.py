@@ -14,10 +14,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import BlockMask
 
 from electra_cli.model.attention import attend, attention_bias
 from electra_cli.model.cpu_layer import LayerPlan, cpu_layer
 from electra_cli.model.noise import Noise, add_dropped, drop
+from electra_cli.model.pieces import pieces_bias, pieces_mask, positions_within
 from electra_cli.model.shape import EncoderShape
 
 
@@ -68,10 +70,14 @@ class Embeddings(nn.Module):
         self.norm = LayerNorm(shape.embedding_size, shape.eps)
         self.scored = False
 
-    def forward(self, ids_BL: Tensor, types_BL: Tensor) -> Tensor:
-        """Token ids and segment ids → e_BLE in float32, dropout not yet applied."""
+    def forward(self, ids_BL: Tensor, types_BL: Tensor, starts_BL: Tensor | None = None) -> Tensor:
+        """Token ids, segment ids and where texts begin → e_BLE in float32, dropout not yet applied."""
         sparse = self.scored and self.word.device.type == "cpu"
-        e_BLE = F.embedding(ids_BL, self.word, sparse=sparse) + self.position[: ids_BL.shape[1]]
+        e_BLE = F.embedding(ids_BL, self.word, sparse=sparse)
+        if starts_BL is None:
+            e_BLE = e_BLE + self.position[: ids_BL.shape[1]]
+        else:
+            e_BLE = e_BLE + F.embedding(positions_within(starts_BL), self.position)
         return self.norm(e_BLE + F.embedding(types_BL, self.segment))  # type: ignore[no-any-return]
 
 
@@ -88,10 +94,10 @@ class Layer(nn.Module):
         self.down = Linear(shape.feed_forward, shape.hidden_size)
         self.norm = LayerNorm(shape.hidden_size, shape.eps)
 
-    def forward(self, h_BLD: Tensor, bias: Tensor | None, noise: Noise | None) -> Tensor:
+    def forward(self, h_BLD: Tensor, bias: Tensor | BlockMask | None, noise: Noise | None) -> Tensor:
         """(B, L, D) → (B, L, D)."""
         p, shape = self.shape.dropout, self.shape
-        if self._in_one(h_BLD, noise):
+        if not isinstance(bias, BlockMask) and self._in_one(h_BLD, noise):
             plan = LayerPlan(shape.heads, shape.eps, p, shape.attention_dropout, bias, noise)
             parts = (self.qkv, self.attention_out, self.attention_norm, self.up, self.down, self.norm)
             return cpu_layer(h_BLD, tuple(tensor for part in parts for tensor in (part.weight, part.bias)), plan)
@@ -113,11 +119,15 @@ class Encoder(nn.Module):
     Args:
         shape: the encoder's size.
         embeddings: another encoder's embeddings to share; None makes its own.
+
+    Attributes:
+        flex: whether to train on rows of several texts with flex_attention.
     """
 
     def __init__(self, shape: EncoderShape, embeddings: Embeddings | None = None) -> None:
         super().__init__()
         self.shape = shape
+        self.flex = False
         self.embeddings = Embeddings(shape) if embeddings is None else embeddings
         narrow = shape.embedding_size != shape.hidden_size
         self.project = Linear(shape.embedding_size, shape.hidden_size) if narrow else None
@@ -129,6 +139,7 @@ class Encoder(nn.Module):
         types_BL: Tensor,
         *,
         lengths_B: Tensor | None = None,
+        starts_BL: Tensor | None = None,
         noise: Noise | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
@@ -138,16 +149,27 @@ class Encoder(nn.Module):
             ids_BL: token ids.
             types_BL: segment ids, 0 or 1.
             lengths_B: tokens before the padding of each row; None when every row is full, which is faster.
+            starts_BL: where texts that do not see each other begin; None when every row is one.
             noise: the step's dropout; None switches dropout off.
             dtype: the type that activations are computed in.
         """
-        h_BLD = drop(self.embeddings(ids_BL, types_BL), self.shape.dropout, noise).to(dtype)
+        h_BLD = drop(self.embeddings(ids_BL, types_BL, starts_BL), self.shape.dropout, noise).to(dtype)
         if self.project is not None:
             h_BLD = self.project(h_BLD)
-        bias = None if lengths_B is None else attention_bias(lengths_B, ids_BL.shape[1], dtype)
+        bias = self._bias(lengths_B, starts_BL, length=ids_BL.shape[1], dtype=dtype)
         for layer in self.layers:
             h_BLD = layer(h_BLD, bias, noise)
         return h_BLD
+
+    def _bias(
+        self, lengths_B: Tensor | None, starts_BL: Tensor | None, *, length: int, dtype: torch.dtype
+    ) -> Tensor | BlockMask | None:
+        """What hides padding and other texts."""
+        if starts_BL is None:
+            return None if lengths_B is None else attention_bias(lengths_B, length, dtype)
+        if self.flex and torch.is_grad_enabled():  # measuring keeps to the arithmetic that all runs share
+            return pieces_mask(starts_BL, lengths_B)
+        return pieces_bias(starts_BL, lengths_B, dtype)
 
 
 def segment_types(first_B: Tensor, length: int) -> Tensor:

@@ -45,6 +45,7 @@ class MaskedBatch:
         used_BP: which slots are used.
         uniform_BP: a uniform number (float64) for the sample of each slot.
         candidate_BL: the positions that could have been masked; for Electric only, else None.
+        starts_BL: where texts that do not see each other begin; None when every row is one.
     """
 
     ids_BL: Tensor
@@ -55,6 +56,12 @@ class MaskedBatch:
     used_BP: Tensor
     uniform_BP: Tensor
     candidate_BL: Tensor | None = None
+    starts_BL: Tensor | None = None
+
+    @property
+    def rows(self) -> dict[str, Tensor | None]:
+        """What an encoder has to know of the rows, as its arguments."""
+        return {"lengths_B": self.lengths_B, "starts_BL": self.starts_BL}
 
     @property
     def tokens(self) -> Tensor:
@@ -270,7 +277,7 @@ class Electra(nn.Module):
         if self.variant.generator != "network":
             return self.fixed(target_P, weight_P, uniform_P, temperature=temperature)  # type: ignore[no-any-return]
         types_BL = segment_types(batch.first_B, batch.ids_BL.shape[1])
-        h_BLD = self.generator(batch.masked_BL, types_BL, lengths_B=batch.lengths_B, noise=noise, dtype=dtype)
+        h_BLD = self.generator(batch.masked_BL, types_BL, **batch.rows, noise=noise, dtype=dtype)
         return generator_output(
             self.generator_head(at_slots(h_BLD, batch.positions_BP)),
             self.generator_words,
@@ -291,13 +298,13 @@ class Electra(nn.Module):
     def _read(self, ids_BL: Tensor, batch: MaskedBatch, *, noise: Noise | None, dtype: torch.dtype) -> Tensor:
         """The large network's hidden states h_BLD of `ids_BL`."""
         types_BL = segment_types(batch.first_B, ids_BL.shape[1])
-        return self.discriminator(ids_BL, types_BL, lengths_B=batch.lengths_B, noise=noise, dtype=dtype)  # type: ignore[no-any-return]
+        return self.discriminator(ids_BL, types_BL, **batch.rows, noise=noise, dtype=dtype)  # type: ignore[no-any-return]
 
     def _electric(self, batch: MaskedBatch, *, noise: Noise | None, dtype: torch.dtype) -> PairOutput:
         """Noise-contrastive estimation of the text's own distribution (electra.md 3.5)."""
         assert batch.candidate_BL is not None, "Electric's rows come with their candidates"
         types_BL = segment_types(batch.first_B, batch.ids_BL.shape[1])
-        h_BLD = self.towers(batch.ids_BL, types_BL, lengths_B=batch.lengths_B, noise=noise, dtype=dtype)
+        h_BLD = self.towers(batch.ids_BL, types_BL, **batch.rows, noise=noise, dtype=dtype)
         said = cloze(
             self.generator_head(h_BLD.flatten(0, 1)),
             self.generator_words,

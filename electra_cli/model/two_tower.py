@@ -5,9 +5,9 @@ by one, so that position t has the first stack's state after t - 1 and the secon
 itself, and put side by side (Clark et al., "Pre-Training Transformers as Energy-Based Cloze Models", EMNLP 2020;
 released code, `TwoTowerClozeTransformer`; electra.md 3.5). One pass gives a prediction for every position.
 
-At a row's two ends the shift wraps around: `[CLS]` and the last `[SEP]` see themselves there, but those are never
-candidates. The released code wraps at the end of the padding; here it is the row's own end, so that padding changes
-nothing.
+At a text's two ends the shift wraps around: `[CLS]` and the last `[SEP]` see themselves there, but those are never
+candidates. The released code wraps at the end of the padding; here it is the text's own end, so that neither padding
+nor another text in the row changes anything.
 
 Shapes: B batch, L tokens in a row, P masked slots in a row, D width of one tower, E embedding width, N = B * L
 positions, V vocabulary.
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from electra_cli.model.encoder import Embeddings, Encoder
 from electra_cli.model.generator_head import GeneratorOutput, generator_output
 from electra_cli.model.noise import Noise, drop
+from electra_cli.model.pieces import apart, begins_and_sizes
 from electra_cli.model.shape import EncoderShape
 
 
@@ -59,41 +60,57 @@ class TwoTower(nn.Module):
         types_BL: Tensor,
         *,
         lengths_B: Tensor | None = None,
+        starts_BL: Tensor | None = None,
         noise: Noise | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         """h_BL2D in `dtype`: what is known of each position without looking at it; arguments as `Encoder.forward`."""
         states = []
         for tower, step in ((self.ltr, -1), (self.rtl, 1)):
-            h_BLD = drop(tower.embeddings(ids_BL, types_BL), self.shape.dropout, noise).to(dtype)
+            h_BLD = drop(tower.embeddings(ids_BL, types_BL, starts_BL), self.shape.dropout, noise).to(dtype)
             if tower.project is not None:
                 h_BLD = tower.project(h_BLD)
-            bias_B1LL = causal_bias(ids_BL.shape[1], lengths_B, backwards=step > 0, dtype=dtype, device=ids_BL.device)
+            bias_B1LL = causal_bias(
+                ids_BL.shape[1], lengths_B, starts_BL, backwards=step > 0, dtype=dtype, device=ids_BL.device
+            )
             for layer in tower.layers:
                 h_BLD = layer(h_BLD, bias_B1LL, noise)
-            states.append(neighbour(h_BLD, step, lengths_B=lengths_B))
+            states.append(neighbour(h_BLD, step, lengths_B=lengths_B, starts_BL=starts_BL))
         return torch.cat(states, -1)
 
 
 def causal_bias(
-    length: int, lengths_B: Tensor | None, *, backwards: bool, dtype: torch.dtype, device: torch.device
+    length: int,
+    lengths_B: Tensor | None,
+    starts_BL: Tensor | None = None,
+    *,
+    backwards: bool,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> Tensor:
-    """Additive bias (B or 1, 1, L, L) that leaves each position itself and those before it, or behind it."""
+    """Additive bias (B or 1, 1, L, L) that leaves each position itself and those of its text before or behind it."""
     column_L = torch.arange(length, device=device)
     ahead_LL = column_L[None, :] - column_L[:, None]  # of the key, as seen from the query
     hidden_BLL = (ahead_LL < 0 if backwards else ahead_LL > 0)[None]
-    if lengths_B is not None:
+    if starts_BL is not None:
+        hidden_BLL = hidden_BLL | apart(starts_BL, lengths_B)
+    elif lengths_B is not None:
         hidden_BLL = hidden_BLL | (column_L >= lengths_B[:, None])[:, None, :]
     bias_BLL = torch.zeros(hidden_BLL.shape, dtype=dtype, device=device)
     return bias_BLL.masked_fill_(hidden_BLL, torch.finfo(dtype).min)[:, None]
 
 
-def neighbour(h_BLD: Tensor, step: int, *, lengths_B: Tensor | None) -> Tensor:
-    """At each position the state `step` further on, around the row's own end; padding gets anything."""
-    if lengths_B is None:
+def neighbour(h_BLD: Tensor, step: int, *, lengths_B: Tensor | None, starts_BL: Tensor | None = None) -> Tensor:
+    """At each position the state `step` further on, around its text's own end; padding gets anything."""
+    if lengths_B is None and starts_BL is None:
         return h_BLD.roll(-step, 1)
     column_L = torch.arange(h_BLD.shape[1], device=h_BLD.device)
-    from_BL = (column_L[None, :] + step) % lengths_B[:, None]
+    if starts_BL is None:
+        assert lengths_B is not None
+        from_BL = (column_L[None, :] + step) % lengths_B[:, None]
+    else:
+        begin_BL, size_BL = begins_and_sizes(starts_BL, lengths_B)
+        from_BL = begin_BL + (column_L - begin_BL + step) % size_BL
     return h_BLD.gather(1, from_BL[..., None].expand_as(h_BLD))
 
 

@@ -1,4 +1,4 @@
-"""Which kernels a pretraining run uses: `execution.head` and `execution.compile`, checked before any work."""
+"""Which kernels a pretraining run uses: `execution.head`, `.attention` and `.compile`, checked before any work."""
 
 from __future__ import annotations
 
@@ -21,12 +21,17 @@ def prepare(model: Electra, settings: ExecutionSettings, machine: Machine) -> No
     """Give `model` the kernels that `settings` ask for; parameters and their names stay as they are.
 
     Raises:
-        UsageError: Triton is asked for on a CPU.
+        UsageError: Triton or flex_attention is asked for on a CPU.
         ResourceError: Triton or a C++ compiler is asked for and not installed.
     """
     if settings.head == "triton":
         _demand_triton(machine)
         model.head_backend = "triton"
+    if settings.attention == "flex":
+        _demand_cuda("execution.attention = flex", machine, instead="execution.attention=plain")
+        for part in model.modules():
+            if isinstance(part, Encoder):
+                part.flex = True
     if settings.compile == "off":
         return
     if machine.device.type == "cpu":
@@ -56,19 +61,23 @@ def _eager() -> Iterator[None]:
 
 
 def _demand_triton(machine: Machine) -> None:
-    if machine.device.type != "cuda":
-        raise UsageError(
-            f"execution.head = triton needs a CUDA device, and this run computes on {machine.device.type}",
-            code="BAD_SETTINGS",
-            where="execution.head",
-            hint="--set execution.head=auto",
-        )
+    _demand_cuda("execution.head = triton", machine, instead="execution.head=auto")
     if find_spec("triton") is None:
         raise ResourceError(
             "execution.head = triton, but Triton is not installed",
             code="NO_TRITON",
             where="execution.head",
             hint="pip install triton (torch's builds for CUDA bring it), or --set execution.head=auto",
+        )
+
+
+def _demand_cuda(what: str, machine: Machine, *, instead: str) -> None:
+    if machine.device.type != "cuda":
+        raise UsageError(
+            f"{what} needs a CUDA device, and this run computes on {machine.device.type}",
+            code="BAD_SETTINGS",
+            where=what.partition(" ")[0],
+            hint=f"--set {instead}",
         )
 
 

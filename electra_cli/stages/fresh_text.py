@@ -44,6 +44,7 @@ def rows_of_text(checkpoint: Artifact, texts: Sequence[Path], *, report: Reporte
             length=checkpoint.spec["length"],
             val_fraction=0.0,
             word_starts=checkpoint.spec.get("word_starts", False),
+            recipe=checkpoint.spec.get("recipe", "pairs"),
         )
         outcome = shard(texts, tokenizer, Path(folder) / "shards", settings=settings, report=report)
         yield ShardSet(outcome.artifact, "train")

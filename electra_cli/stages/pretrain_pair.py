@@ -63,7 +63,7 @@ def build_watch(model: Electra, settings: PretrainSettings, *, work: Work) -> Wa
         vocab_size=model.discriminator.shape.vocab_size,
         steps=optimizer.steps,
         warmup_steps=optimizer.warmup_steps,
-        special_fraction=min(0.5, 3 * stock.rows / stock.tokens),  # [CLS] and two [SEP]; nine rows in ten
+        special_fraction=min(0.5, stock.special_tokens / stock.tokens),
         start_loss=_start_loss(model, settings),
         generator_learns=variant.has_generator_network,
         judges=variant.objective == "electra",

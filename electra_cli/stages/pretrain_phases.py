@@ -40,11 +40,16 @@ def stocks_of(sources: Sequence[Artifact], settings: PretrainSettings, *, model:
         flops = row_flops(*shapes, length=length, slots=slots, variant=model.variant)
         counts = [source.spec["splits"]["train"] for source in group]
         rows, whole = sum(count["rows"] for count in counts), sum(weights)
-        tokens = sum(
-            Fraction(weight * rows * count["tokens"], whole * count["rows"])
-            for weight, count in zip(weights, counts, strict=True)
+        # [CLS] and [SEP] around each piece of packed rows; else nine rows in ten have a second [SEP]
+        specials = [2 * count["pieces"] if "pieces" in count else 3 * count["rows"] for count in counts]
+        tokens, special = (
+            sum(
+                Fraction(weight * rows * number, whole * count["rows"])
+                for weight, count, number in zip(weights, counts, numbers, strict=True)
+            )
+            for numbers in ([count["tokens"] for count in counts], specials)
         )
-        stocks.append(RowStock(rows, round(tokens), flops))
+        stocks.append(RowStock(rows, round(tokens), flops, round(special)))
     return stocks
 
 

@@ -111,6 +111,8 @@ class PretrainRun:
         }
         if self.phases.rows[0].shards.word_starts:
             self.spec["word_starts"] = True
+        if (made := self.source.spec.get("recipe", "pairs")) != "pairs":
+            self.spec["recipe"] = made
         if any(len(parts) > 1 for parts in self.phases.parts):
             told = ("shards", "rows", "share")
             self.spec["mixture"] = [[{key: part[key] for key in told} for part in parts] for parts in self.phases.parts]

@@ -246,6 +246,11 @@ class ExecutionSettings(Settings):
         "kernels of the generator's output over the vocabulary; triton needs a GPU and draws other samples of the same "
         "distribution. auto is plain until triton has been measured on a GPU",
     )
+    attention: Literal["plain", "flex"] = setting(
+        "plain",
+        "attention in packed rows: plain adds a mask; flex leaves out what documents do not see of each other, which "
+        "pays in rows of thousands of tokens, and needs a GPU and model.attention_dropout = 0",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -297,6 +302,8 @@ class PretrainSettings(Settings):
     def _makes_sense(self) -> Self:
         objective, generator, model = self.objective, self.generator, self.model
         first = objective.two_stage_steps
+        if self.execution.attention == "flex" and model.attention_dropout > 0:
+            raise ValueError("execution.attention = flex has no dropout in it: set model.attention_dropout = 0")
         problems = senseless(
             self.variant,
             shared_encoder=generator.shared_encoder,

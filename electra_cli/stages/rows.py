@@ -80,6 +80,7 @@ class MaskedRows:
     def _mask(self, rows: RowBatch, index_B: Indices, epoch_B: Indices) -> MaskedBatch:
         ids_BL, lengths_B, first_B = (self._sent(array) for array in (rows.ids_BL, rows.lengths_B, rows.first_B))
         starts_BL = rows.word_starts() if self.rule.whole_words else None
+        pieces_BL = rows.piece_starts()  # None where no row has two: numpy knows, without asking the device
         masks = draw_masks(
             ids_BL,
             lengths_B,
@@ -99,6 +100,7 @@ class MaskedRows:
             used_BP=masks.used_BP,
             uniform_BP=masks.uniform_BP,
             candidate_BL=candidates(ids_BL, lengths_B, self.rule) if self.with_candidates else None,
+            starts_BL=None if pieces_BL is None else self._sent(pieces_BL),
         )
 
     def _sent(self, array: np.ndarray[Any, Any]) -> torch.Tensor:

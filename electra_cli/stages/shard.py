@@ -1,10 +1,12 @@
-"""Raw text and a tokenizer → shards: the paper's two-segment examples as rows of token ids."""
+"""Raw text and a tokenizer → shards: rows of token ids, by default the paper's two-segment examples."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import model_validator
 
 from electra_cli.artifacts import (
     Artifact,
@@ -37,6 +39,12 @@ LONG_WORD = 8
 class ShardSettings(Settings):
     """How documents become rows, and rows files."""
 
+    recipe: Literal["pairs", "packed", "stream"] = setting(
+        "pairs",
+        "How documents become rows: pairs, the paper's two segments a row; packed, whole documents side by side that "
+        "do not see each other (long ones in pieces); stream, one document after the other with [SEP] between them, "
+        "cut into full rows (RoBERTa's FULL-SENTENCES).",
+    )
     length: int = setting(
         128,
         "Tokens of a row, special tokens included. The paper: 128 for small, 512 for base and large; pretraining takes "
@@ -53,11 +61,15 @@ class ShardSettings(Settings):
     )
     seed: int = setting(0, "Fixes the segments' randomness and the held-out documents.", ge=0, lt=2**63)
     min_row_tokens: int = setting(
-        5, "Rows with fewer tokens from the text are left out, and counted in the manifest.", ge=1, le=1000
+        5,
+        "Rows (packed: pieces) with fewer tokens from the text are left out, and counted in the manifest.",
+        ge=1,
+        le=1000,
     )
     carry_over: bool = setting(
         True,
-        "Begin the next row with what does not fit a row. The released code loses it, most of a long line.",
+        "Begin the next row with what does not fit a row. The released code loses it, most of a long line. Only recipe "
+        "pairs leaves the choice.",
     )
     word_starts: bool = setting(
         False,
@@ -74,11 +86,24 @@ class ShardSettings(Settings):
     corpus: CorpusSettings = table(CorpusSettings, "How the text is read.")
     workers: int = setting(0, "Processes; 0 for one on each core. The result is the same.", shapes=False, ge=0, le=1024)
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        problems = []
+        if self.recipe != "pairs" and not self.carry_over:
+            problems.append(
+                f"carry_over = false is for recipe = pairs only: {self.recipe} loses nothing at a row's end"
+            )
+        if self.min_row_tokens > self.length - 2:
+            problems.append(f"min_row_tokens {self.min_row_tokens} is more than a row of length {self.length} can hold")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
 
 def run(
     texts: Sequence[Path | str], tokenizer: Path | str, out: Path, *, settings: ShardSettings, report: Reporter
 ) -> Outcome:
-    """Tokenize text, cut it into the paper's two-segment examples, and write shards.
+    """Tokenize text, lay it out as rows, by default the paper's two-segment examples, and write shards.
 
     An interrupted run leaves its finished units behind; the same call continues with the rest.
 
@@ -140,6 +165,7 @@ def _build(
             seed=settings.seed,
             carry_over=settings.carry_over,
             word_starts=settings.word_starts,
+            recipe=settings.recipe,
         ),
         unit_bytes=settings.unit_bytes or unit_size(sources),
         val_fraction=settings.val_fraction,
@@ -158,13 +184,17 @@ def _build(
         raise nothing_found(sources, tally)
     spec = {
         "tokenizer": tokenizer.content_id,
+        "recipe": settings.recipe,
         "length": settings.length,
         "vocab_size": tokenizer.spec["vocab_size"],
         "special_ids": tokenizer.spec["special_ids"],
         "splits": {split: _counts(records, split) for split in SPLITS},
         "documents": tally.documents,
         "dropped": dict(sorted(tally.dropped.items())),
+        "unknown": sum(file.unknown for record in records for file in record.files),
     }
+    if settings.recipe == "packed":
+        spec |= {"piece_starts": True}
     if settings.word_starts:
         spec |= {"word_starts": True, "words": sum(file.words for record in records for file in record.files)}
     _check(spec, settings, report)
@@ -193,14 +223,16 @@ def _write(
 
 def _counts(records: Sequence[PieceRecord], split: str) -> dict[str, int]:
     files = [file for record in records for file in record.files if file.name.startswith(f"{split}-")]
-    return {"rows": sum(file.rows for file in files), "tokens": sum(file.tokens for file in files)}
+    counts = {"rows": sum(file.rows for file in files), "tokens": sum(file.tokens for file in files)}
+    pieces = sum(file.pieces for file in files)
+    return counts | ({"pieces": pieces} if pieces else {})  # packed rows have them, others do not
 
 
 def _check(spec: dict[str, Any], settings: ShardSettings, report: Reporter) -> None:
     if not spec["splits"]["train"]["rows"]:
         raise DataError(
             f"no rows: none of the {spec['documents']} documents gives one for training"
-            f" ({spec['dropped'].get('short_rows', 0)} rows were too short)",
+            f" ({sum(spec['dropped'].get(short, 0) for short in ('short_rows', 'short_pieces'))} rows were too short)",
             code="NO_DOCUMENTS",
             hint="give more text, or lower min_row_tokens or val_fraction",
         )

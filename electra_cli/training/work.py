@@ -16,11 +16,13 @@ class RowStock:
         rows: how many there are.
         tokens: their tokens, padding not counted.
         flops: floating-point operations of a step for each row (`training.flops.row_flops`).
+        special_tokens: how many of the tokens are `[CLS]` or `[SEP]`, about.
     """
 
     rows: int
     tokens: int
     flops: int
+    special_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -89,14 +89,14 @@ def test_a_unit_holds_the_rows_that_a_slow_reading_of_the_rules_gives(plan, piec
     documents = documents_of(small_corpus)[:20]
     record, path = written(plan, piece_of("\n\n".join(map("\n".join, documents))))
 
-    expected, short = [], 0
+    expected, short, short_tokens = [], 0, 0
     for document in documents:
         lines = [small_tokenizer.raw.encode(line, add_special_tokens=False).ids for line in document]
         stream = [i for line in lines for i in line]
         rng = document_random(digest_of("\n".join(document).encode()), seed=3)
         for row in rows_of([len(line) for line in lines], length=32, rng=rng):
             if row.tokens < 5:
-                short += 1
+                short, short_tokens = short + 1, short_tokens + row.tokens
                 continue
             ids = [2, *(i for start, stop in row.first for i in stream[start:stop]), 3]
             first = len(ids)
@@ -107,7 +107,7 @@ def test_a_unit_holds_the_rows_that_a_slow_reading_of_the_rules_gives(plan, piec
     assert [(ids_BL[i][: lengths[i]].tolist(), firsts[i]) for i in range(len(ids_BL))] == expected
     assert all((ids_BL[i][lengths[i] :] == 0).all() for i in range(len(ids_BL)))
     assert (record.files[0].rows, record.files[0].tokens) == (len(expected), sum(lengths))
-    assert record.dropped == {"short_rows": short}
+    assert record.dropped == {"short_rows": short, "short_row_tokens": short_tokens}
     assert short > 0
 
 
@@ -166,7 +166,8 @@ def test_rows_do_not_depend_on_the_size_of_units(plan, piece_of, small_corpus):
 def test_a_piece_without_rows_has_a_record_and_no_file(plan, piece_of):
     piece = piece_of("cat\n\ndog")
     record = PieceWriter(plan).write(piece)
-    assert (record.files, record.documents, record.dropped) == ((), 2, {"short_rows": 2})
+    dropped = {"short_rows": 2, "short_row_tokens": 2}
+    assert (record.files, record.documents, record.dropped) == ((), 2, dropped)
     assert not list(plan.folder.glob("*.arrow"))
     assert finished_piece(plan, piece) == record
 

@@ -64,7 +64,8 @@ def test_the_artifact_says_what_it_holds(line, tmp_path):
     assert artifact.spec["special_ids"] == tokenizer.spec["special_ids"]
     assert (artifact.spec["length"], artifact.spec["vocab_size"]) == (32, tokenizer.spec["vocab_size"])
     assert artifact.spec["documents"] == 600
-    assert artifact.spec["dropped"].keys() == {"short_rows"}
+    assert artifact.spec["dropped"].keys() == {"short_rows", "short_row_tokens"}
+    assert (artifact.spec["recipe"], artifact.spec["unknown"]) == ("pairs", 0)
     for split in ("train", "val"):
         shards = ShardSet(artifact, split)
         shards.check()
