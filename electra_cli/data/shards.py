@@ -87,21 +87,26 @@ def shard_bytes(
     """Return the contents of a shard file with these rows."""
     schema = shard_schema(length=ids_BL.shape[1], vocab_size=vocab_size, word_starts=word_start_BL is not None)
     kind = schema.field("input_ids").type
-    width = np.uint16 if kind.value_type == pa.uint16() else np.uint32
-    values = pa.array(np.ascontiguousarray(ids_BL, dtype=width).reshape(-1))
+    width = np.dtype(np.uint16 if kind.value_type == pa.uint16() else np.uint32)
+    values = _column(np.ascontiguousarray(ids_BL, dtype=width).reshape(-1))
     columns = [
         pa.FixedSizeListArray.from_arrays(values, type=kind),
-        pa.array(lengths_B.astype(np.uint16)),
-        pa.array(first_B.astype(np.uint16)),
+        _column(lengths_B.astype(np.uint16)),
+        _column(first_B.astype(np.uint16)),
     ]
     if word_start_BL is not None:
-        bits = pa.array(np.packbits(word_start_BL, axis=1, bitorder="little").reshape(-1))
+        bits = _column(np.packbits(word_start_BL, axis=1, bitorder="little").reshape(-1))
         columns.append(pa.FixedSizeListArray.from_arrays(bits, type=schema.field("word_start").type))
     batch = pa.record_batch(columns, schema=schema)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_batch(batch)
     return bytes(sink.getvalue().to_pybytes())
+
+
+def _column(values: npt.NDArray[np.unsignedinteger]) -> pa.Array:
+    # Not `pa.array`: that imports pandas where it is installed, a third of a second in each process.
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
 
 
 class ShardSet:
