@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from electra_cli.text.tokenizer import Ids, Tokenizer
-from electra_cli.text.word_starts import Flags, word_starts
+from electra_cli.text.tokenizer import Ids
+from electra_cli.text.word_cache import Flags, WordCache
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class EncodedDocuments:
     """Consecutive documents as one stream of ids, without special tokens.
 
     Attributes:
-        stream: ids of all lines, one after another.
+        stream: ids of all lines, one after another, 16 bits wide where the vocabulary allows it, else 32.
         line_tokens: tokens of each line; their sum is the length of `stream`.
         document_lines: lines of each document; their sum is the number of lines.
         digests: sha256 of each document's text (`segments.digest_of`).
@@ -37,16 +37,14 @@ class EncodedDocuments:
 
 
 def encode_documents(
-    tokenizer: Tokenizer, texts: Sequence[bytes], digests: Sequence[bytes], *, with_word_starts: bool = False
+    cache: WordCache, texts: Sequence[bytes], digests: Sequence[bytes], *, with_word_starts: bool = False
 ) -> EncodedDocuments:
     """Encode documents, each given as its lines joined by newlines in UTF-8."""
-    documents = [text.decode("utf-8").split("\n") for text in texts]
-    lines = [line for document in documents for line in document]
-    encoded = tokenizer.encode_lines(lines)
+    encoded = cache.encode(b"\n".join(texts), word_starts=with_word_starts)
     return EncodedDocuments(
-        stream=np.concatenate(encoded),
-        line_tokens=np.array([len(ids) for ids in encoded], dtype=np.int64),
-        document_lines=np.array([len(document) for document in documents], dtype=np.int64),
+        stream=encoded.ids_N,
+        line_tokens=encoded.line_lengths,
+        document_lines=np.array([text.count(b"\n") + 1 for text in texts], dtype=np.int64),
         digests=digests,
-        starts=np.concatenate(word_starts(tokenizer, lines, encoded)) if with_word_starts else None,
+        starts=encoded.word_starts_N,
     )

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from electra_cli.data.encoded import EncodedDocuments
-from electra_cli.data.segments import Row, document_random, rows_of
+from electra_cli.data.placement import placed
+from electra_cli.data.segments import RowSpans, add_rows, document_random
 from electra_cli.data.shards import RecipeName
 from electra_cli.text.tokenizer import Ids, Tokenizer
-from electra_cli.text.word_starts import Flags
+from electra_cli.text.word_cache import Flags
 
 
 @dataclass(frozen=True)
@@ -59,70 +60,29 @@ class Rows:
 
 def two_segment_rows(documents: EncodedDocuments, tokenizer: Tokenizer, rule: RowRule) -> Rows:
     """Lay documents out as the paper's two-segment rows: `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]`, padded."""
-    dropped: Counter[str] = Counter()
-    rows: list[Row] = []
+    spans = RowSpans()
+    line_tokens = documents.line_tokens.tolist()
     line = start = 0
     for count, digest in zip(documents.document_lines.tolist(), documents.digests, strict=True):
-        lengths = documents.line_tokens[line : line + count].tolist()
-        line += count
-        left = sum(lengths)
-        start_here, start = start, start + left
+        lengths = line_tokens[line : line + count]
         rng = document_random(digest, seed=rule.seed)
-        for row in rows_of(lengths, length=rule.length, rng=rng, carry_over=rule.carry_over):
-            left -= row.tokens
-            if row.tokens < rule.min_row_tokens:
-                dropped.update(short_rows=1, short_row_tokens=row.tokens)
-            else:
-                rows.append(row.moved(start_here))
-        if left:
-            dropped["overflow_tokens"] += left
-    ids_BL, lengths_B, first_B = _laid_out(rows, documents.stream, tokenizer, length=rule.length)
-    starts_BL = None if documents.starts is None else _word_starts(rows, documents.starts, length=rule.length)
-    return Rows(ids_BL, lengths_B, first_B, starts_BL, dropped=dropped)
+        add_rows(spans, lengths, start=start, length=rule.length, rng=rng, carry_over=rule.carry_over)
+        line += count
+        start += sum(lengths)
+    rows = placed(spans, length=rule.length, least=rule.min_row_tokens)
+    ids_BL = rows.filled(documents.stream, rest=tokenizer.pad_id)
+    ids_BL[:, 0] = tokenizer.cls_id
+    ids_BL.reshape(-1)[rows.seams()] = tokenizer.sep_id
+    starts_BL = None
+    if documents.starts is not None:
+        starts_BL = rows.filled(documents.starts, rest=False)
+        # The first token of a span begins a word whatever the text says: what stood before it is elsewhere.
+        starts_BL.reshape(-1)[rows.places_S] = True
+    dropped = Counter(short_rows=rows.short, short_row_tokens=rows.short_tokens, overflow_tokens=start - spans.tokens())
+    return Rows(ids_BL, rows.lengths_B, rows.first_B, starts_BL, dropped=+dropped)
 
 
 def blank_rows(count: int, tokenizer: Tokenizer, *, length: int) -> npt.NDArray[np.unsignedinteger]:
     """Return rows of padding, in the type that shards store ids in."""
     width = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     return np.full((count, length), tokenizer.pad_id, dtype=width)
-
-
-def _laid_out(
-    rows: list[Row], stream: npt.NDArray[np.integer], tokenizer: Tokenizer, *, length: int
-) -> tuple[npt.NDArray[np.integer], Ids, Ids]:
-    """Return the ids of the rows, padded, with the lengths of rows and first segments."""
-    ids_BL = blank_rows(len(rows), tokenizer, length=length)
-    lengths_B = np.empty(len(rows), dtype=np.int64)
-    first_B = np.empty(len(rows), dtype=np.int64)
-    ids_BL[:, 0] = tokenizer.cls_id
-    for number, row in enumerate(rows):
-        ids_L = ids_BL[number]
-        place = 1
-        for segment in (row.first, row.second):
-            for start, stop in segment:
-                ids_L[place : place + stop - start] = stream[start:stop]
-                place += stop - start
-            if segment:
-                ids_L[place] = tokenizer.sep_id
-                place += 1
-            if segment is row.first:
-                first_B[number] = place
-        lengths_B[number] = place
-    return ids_BL, lengths_B, first_B
-
-
-def _word_starts(rows: list[Row], starts: Flags, *, length: int) -> Flags:
-    """Return which tokens of the laid-out rows begin a word of the text: (rows, length); special tokens begin none.
-
-    The first token of a span does whatever the text says: what stood before it is elsewhere.
-    """
-    start_BL = np.zeros((len(rows), length), dtype=np.bool_)
-    for number, row in enumerate(rows):
-        place = 1
-        for segment in (row.first, row.second):
-            for start, stop in segment:
-                start_BL[number, place : place + stop - start] = starts[start:stop]
-                start_BL[number, place] = True
-                place += stop - start
-            place += 1
-    return start_BL

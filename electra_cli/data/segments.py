@@ -6,17 +6,19 @@ with `carry_over=False` it is thrown away here too.
 Randomness comes from the document itself and the seed, so that rows depend neither on workers nor on the order of
 documents.
 
-Everything here is arithmetic on spans: a span is (start, stop) in the token stream of one document.
+Everything here is arithmetic on spans: a span is (start, stop) in the token stream. Rows are lists of numbers rather
+than objects, since half a megabyte of text gives a thousand of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 Span = tuple[int, int]
+Draw = Callable[[], float]
 
 SINGLE_SEGMENT = 0.1
 """How often a row is one segment only."""
@@ -29,24 +31,24 @@ EITHER_SEGMENT = 0.5
 _ENDLESS = 100_000  # the released code's "no goal" for single segments
 
 
-@dataclass(frozen=True)
-class Row:
-    """One example: the spans of the first and of the second segment, without special tokens; `second` may be empty."""
+@dataclass
+class RowSpans:
+    """Rows as spans of a token stream, without special tokens; each row's spans of the first segment, then the others.
 
-    first: tuple[Span, ...]
-    second: tuple[Span, ...]
+    Attributes:
+        starts, stops: the spans of all rows.
+        first: how many spans the first segment of each row has; at least one.
+        second: how many its second segment has; may be none.
+    """
 
-    @property
+    starts: list[int] = field(default_factory=list)
+    stops: list[int] = field(default_factory=list)
+    first: list[int] = field(default_factory=list)
+    second: list[int] = field(default_factory=list)
+
     def tokens(self) -> int:
-        """Number of tokens that come from the text."""
-        return _size(self.first) + _size(self.second)
-
-    def moved(self, by: int) -> Row:
-        """Return the row in a stream in which the document begins `by` tokens later."""
-        return Row(
-            tuple((start + by, stop + by) for start, stop in self.first),
-            tuple((start + by, stop + by) for start, stop in self.second),
-        )
+        """Return how many tokens the rows have from the text."""
+        return sum(self.stops) - sum(self.starts)
 
 
 def digest_of(text: bytes) -> bytes:
@@ -65,23 +67,33 @@ def document_random(digest: bytes, *, seed: int) -> random.Random:
     return random.Random(int.from_bytes(hashlib.sha256(b"electra segments %d " % seed + digest).digest(), "big"))
 
 
-def rows_of(line_lengths: Sequence[int], *, length: int, rng: random.Random, carry_over: bool = True) -> Iterator[Row]:
-    """Yield the examples of one document in order.
+def add_rows(
+    rows: RowSpans,
+    line_lengths: Iterable[int],
+    *,
+    start: int,
+    length: int,
+    rng: random.Random,
+    carry_over: bool = True,
+) -> None:
+    """Add the examples of one document in order.
+
+    Rows have at most `length` - 2 tokens from the text (- 3 with two segments). Their spans cover the document exactly
+    once, without `carry_over` at most once.
 
     Args:
+        rows: where they are added.
         line_lengths: tokens of each line; lines without tokens are passed over.
+        start: where the document begins in the token stream.
         length: tokens of a row, special tokens included; at least 5.
         rng: the document's randomness.
         carry_over: whether what does not fit a row begins the next one. Without, it is lost, as in the released code.
-
-    Yields:
-        Rows of at most `length` - 2 tokens from the text (- 3 with two segments). Their spans cover the document
-        exactly once, without `carry_over` at most once.
     """
+    draw = rng.random
     pending: list[Span] = []
-    held = start = 0
+    held = 0
     # The released code keeps the target across documents; drawing it anew keeps its distribution.
-    target = _target(length, rng)
+    target = _target(length, draw)
     for count in line_lengths:
         if count == 0:
             continue
@@ -89,67 +101,69 @@ def rows_of(line_lengths: Sequence[int], *, length: int, rng: random.Random, car
         held += count
         start += count
         while held >= target:
-            row, rest = _example(pending, target, length, rng)
-            pending = rest if carry_over else []
-            held = _size(pending)
-            yield row
-            target = _target(length, rng)
+            pending = _add_example(rows, pending, target, length, draw)
+            if not carry_over:
+                pending = []
+            held = sum([stop - begin for begin, stop in pending])
+            target = _target(length, draw)
     while pending:
-        row, rest = _example(pending, target, length, rng)
-        pending = rest if carry_over else []
-        yield row
-        target = _target(length, rng)
+        pending = _add_example(rows, pending, target, length, draw)
+        if not carry_over:
+            pending = []
+        target = _target(length, draw)
 
 
-def _target(length: int, rng: random.Random) -> int:
-    if rng.random() < SHORT_TARGET:
-        return SHORTEST_TARGET + int(rng.random() * (length - SHORTEST_TARGET + 1))
+def _target(length: int, draw: Draw) -> int:
+    if draw() < SHORT_TARGET:
+        return SHORTEST_TARGET + int(draw() * (length - SHORTEST_TARGET + 1))
     return length
 
 
-def _example(sentences: Sequence[Span], target: int, length: int, rng: random.Random) -> tuple[Row, list[Span]]:
-    """Split sentences into two segments, cut both to the row; return the row and what did not fit, in order."""
-    goal = _ENDLESS if rng.random() < SINGLE_SEGMENT else (target - 3) // 2
+def _add_example(rows: RowSpans, sentences: list[Span], target: int, length: int, draw: Draw) -> list[Span]:
+    """Split sentences into two segments, cut both to the row and add it; return what did not fit, in order."""
+    single = draw() < SINGLE_SEGMENT
+    if len(sentences) == 1:  # most rows of long lines: no choice to make
+        ((start, stop),) = sentences
+        middle = min(stop, start + length - 2)
+        rows.starts.append(start)
+        rows.stops.append(middle)
+        rows.first.append(1)
+        rows.second.append(0)
+        return [(middle, stop)] if middle < stop else []
+    goal = _ENDLESS if single else (target - 3) // 2
     first: list[Span] = []
     second: list[Span] = []
     size = 0
     for sentence in sentences:
         tokens = sentence[1] - sentence[0]
         # A short line may still join the first segment after the second has begun: so does the released code.
-        if not first or size + tokens < goal or (not second and size < goal and rng.random() < EITHER_SEGMENT):
+        if not first or size + tokens < goal or (not second and size < goal and draw() < EITHER_SEGMENT):
             first.append(sentence)
             size += tokens
         else:
             second.append(sentence)
-    first, rest_first = _cut(first, length - 2)
-    second, rest_second = _cut(second, max(0, length - _size(first) - 3))
-    return Row(_merged(first), _merged(second)), sorted(rest_first + rest_second)
-
-
-def _cut(spans: Sequence[Span], room: int) -> tuple[list[Span], list[Span]]:
-    """Return the part of `spans` that fits into `room` tokens, and the rest."""
-    kept: list[Span] = []
     rest: list[Span] = []
+    rows.first.append(_add_spans(rows, first, length - 2, rest))
+    rows.second.append(_add_spans(rows, second, max(0, length - min(size, length - 2) - 3), rest) if second else 0)
+    rest.sort()
+    return rest
+
+
+def _add_spans(rows: RowSpans, spans: list[Span], room: int, rest: list[Span]) -> int:
+    """Add what fits into `room` tokens, adjacent spans as one, the others to `rest`; return the number of spans."""
+    starts, stops = rows.starts, rows.stops
+    added, end = 0, -1
     for start, stop in spans:
         middle = min(stop, start + room)
         if middle > start:
-            kept.append((start, middle))
+            if start == end:
+                stops[-1] = middle
+            else:
+                starts.append(start)
+                stops.append(middle)
+                added += 1
+            end = middle
+            room -= middle - start
         if stop > middle:
             rest.append((middle, stop))
-        room -= middle - start
-    return kept, rest
-
-
-def _merged(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """Join spans that follow each other."""
-    joined: list[Span] = []
-    for start, stop in spans:
-        if joined and joined[-1][1] == start:
-            joined[-1] = (joined[-1][0], stop)
-        else:
-            joined.append((start, stop))
-    return tuple(joined)
-
-
-def _size(spans: Sequence[Span]) -> int:
-    return sum(stop - start for start, stop in spans)
+    return added

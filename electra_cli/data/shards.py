@@ -74,9 +74,7 @@ def shard_name(split: Split, piece: int, number: int = 0) -> str:
     return f"{split}-{piece:06d}-{number:04d}.arrow"
 
 
-def shard_schema(
-    *, length: int, vocab_size: int, word_starts: bool = False, piece_starts: bool = False
-) -> pa.Schema:
+def shard_schema(*, length: int, vocab_size: int, word_starts: bool = False, piece_starts: bool = False) -> pa.Schema:
     """Return the schema of a shard: ids take 16 bits where the vocabulary allows it, starts a bit a token."""
     ids = pa.uint16() if vocab_size <= 2**16 else pa.uint32()
     fields = [
@@ -108,22 +106,27 @@ def shard_bytes(
         piece_starts=piece_start_BL is not None,
     )
     kind = schema.field("input_ids").type
-    width = np.uint16 if kind.value_type == pa.uint16() else np.uint32
-    values = pa.array(np.ascontiguousarray(ids_BL, dtype=width).reshape(-1))
+    width = np.dtype(np.uint16 if kind.value_type == pa.uint16() else np.uint32)
+    values = _column(np.ascontiguousarray(ids_BL, dtype=width).reshape(-1))
     columns = [
         pa.FixedSizeListArray.from_arrays(values, type=kind),
-        pa.array(lengths_B.astype(np.uint16)),
-        pa.array(first_B.astype(np.uint16)),
+        _column(lengths_B.astype(np.uint16)),
+        _column(first_B.astype(np.uint16)),
     ]
     for name, start_BL in (("word_start", word_start_BL), ("piece_start", piece_start_BL)):
         if start_BL is not None:
-            bits = pa.array(np.packbits(start_BL, axis=1, bitorder="little").reshape(-1))
+            bits = _column(np.packbits(start_BL, axis=1, bitorder="little").reshape(-1))
             columns.append(pa.FixedSizeListArray.from_arrays(bits, type=schema.field(name).type))
     batch = pa.record_batch(columns, schema=schema)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_batch(batch)
     return bytes(sink.getvalue().to_pybytes())
+
+
+def _column(values: npt.NDArray[np.unsignedinteger]) -> pa.Array:
+    # Not `pa.array`: that imports pandas where it is installed, a third of a second in each process.
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
 
 
 class ShardSet:

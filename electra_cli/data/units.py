@@ -25,6 +25,7 @@ from electra_cli.data.segments import digest_of, is_held_out
 from electra_cli.data.shards import Split, shard_bytes, shard_name
 from electra_cli.data.sources import CorpusSettings
 from electra_cli.text.tokenizer import Tokenizer
+from electra_cli.text.word_cache import WordCache
 
 _BLOCK = 8 * 1024 * 1024
 """Bytes of text encoded at once: what the memory of a worker grows with."""
@@ -98,6 +99,7 @@ class PieceWriter:
     def __init__(self, plan: UnitPlan) -> None:
         self._plan = plan
         self._tokenizer = Tokenizer.load(plan.tokenizer)
+        self._cache = WordCache(self._tokenizer)
 
     def write(self, piece: Piece) -> PieceRecord:
         """Read one piece, encode it, lay it out, write its files, and its record after them; all durable then."""
@@ -128,7 +130,7 @@ class PieceWriter:
         """Turn the text that a unit holds into rows."""
         rule = self._plan.rule
         if unit.texts:
-            documents = encode_documents(self._tokenizer, unit.texts, unit.digests, with_word_starts=rule.word_starts)
+            documents = encode_documents(self._cache, unit.texts, unit.digests, with_word_starts=rule.word_starts)
             unit.rows.append(lay_out(documents, self._tokenizer, rule))
         unit.texts, unit.digests, unit.block_size = [], [], 0
 

@@ -10,7 +10,11 @@ Rare punctuation is left out on purpose: a cut that is not made costs memory, ne
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
 
 # Separators: `BertNormalizer(clean_text=True)` turns them into a space. Not U+000B, U+000C, U+001C-1F and U+0085, which
 # `str.split` cuts at too: the normalizer deletes those, and so joins what stands on both sides.
@@ -38,6 +42,41 @@ IDEOGRAPHS: tuple[tuple[int, int], ...] = (
 )  # fmt: skip
 
 
+# What a character does to the text around it, and (REST) the bytes of one that stands alone after its first. As bits,
+# so that whether two neighbours belong together is one operation on whole arrays.
+SPACE, WORD, ALONE, REST = 0, 1, 2, 4
+
+
+@dataclass(frozen=True)
+class CutRule:
+    """Where text may be cut so that its parts, each encoded alone, give the ids of the whole.
+
+    White space (`SEPARATORS`) always cuts and leaves no token; this says what else does.
+
+    Attributes:
+        punctuation: whether each character of `PUNCTUATION` is a part of its own.
+        ideographs: whether each character of `IDEOGRAPHS` is a part of its own.
+        lowercase: whether lower-casing the ASCII letters beforehand changes nothing.
+    """
+
+    punctuation: bool
+    ideographs: bool
+    lowercase: bool
+
+    def alone(self) -> tuple[tuple[int, int], ...]:
+        """Return the code point ranges whose characters are parts of their own."""
+        return (PUNCTUATION if self.punctuation else ()) + (IDEOGRAPHS if self.ideographs else ())
+
+
+def kind_table(rule: CutRule) -> npt.NDArray[np.uint8]:
+    """Return SPACE, WORD or ALONE for each code point: (0x110000,)."""
+    kinds = np.full(0x110000, WORD, dtype=np.uint8)
+    for ranges, kind in ((SEPARATORS, SPACE), (rule.alone(), ALONE)):
+        for first, last in ranges:
+            kinds[first : last + 1] = kind
+    return kinds
+
+
 def standing_alone(*, split_cjk: bool) -> tuple[tuple[int, int], ...]:
     """Return the code point ranges whose characters are always words of their own."""
     return PUNCTUATION + IDEOGRAPHS if split_cjk else PUNCTUATION
@@ -59,7 +98,7 @@ def pieces(text: str, limit: int, *, split_cjk: bool) -> list[str]:
 
     Returns:
         The pieces in order; together they are `text`. One is longer than `limit` only where more than `limit`
-        characters follow each other without any boundary of the tables above.
+        characters follow each other without any boundary of the tables above, and then it is these characters alone.
     """
     if len(text) <= limit:
         return [text]
@@ -76,8 +115,11 @@ def pieces(text: str, limit: int, *, split_cjk: bool) -> list[str]:
             if cut >= 0:
                 break
         if cut < 0:
-            later = cuts.search(text, stop)
-            cut = len(text) if later is None else later.start()
+            if cuts.match(text, start):
+                cut = start + 1
+            else:
+                later = cuts.search(text, stop)
+                cut = len(text) if later is None else later.start()
         found.append(text[start:cut])
         start = cut
     if start < len(text):

@@ -11,13 +11,14 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from electra_cli.errors import DataError
-from electra_cli.text.boundaries import pieces
+from electra_cli.text.boundaries import CutRule, pieces
 from electra_cli.text.tokenizer_files import LONGEST_WORD, PREFIX, SPECIALS, TokenizerParts, read_parts, write_parts
 
 Ids = npt.NDArray[np.int64]
 
-# The library needs about 140 bytes a character of one string, but frees them: long lines are cut, at boundaries.
-_PIECE = 100_000
+LONGEST_RUN = 100_000
+"""Characters; more without any boundary are one `[UNK]`. The library needs about 140 bytes for each character of one
+string, but frees them: long lines are cut, at boundaries."""
 # Characters handed over in one call: enough to pay for the call, little enough to bound the memory.
 _BATCH = 1_000_000
 
@@ -87,6 +88,11 @@ class Tokenizer:
         """The vocabulary; position is id."""
         return self.parts.tokens
 
+    @property
+    def cut_rule(self) -> CutRule:
+        """Where text may be cut without changing its ids."""
+        return CutRule(punctuation=True, ideographs=self.parts.split_cjk, lowercase=self.parts.lowercase)
+
     def special_table(self) -> dict[str, int]:
         """Return the ids of the special tokens by name: pad, unk, cls, sep, mask."""
         return dict(pad=self.pad_id, unk=self.unk_id, cls=self.cls_id, sep=self.sep_id, mask=self.mask_id)
@@ -152,7 +158,9 @@ class Tokenizer:
         texts: list[str] = []
         size = 0
         for owner, line in enumerate(lines):
-            for piece in pieces(line, _PIECE, split_cjk=self.parts.split_cjk) if len(line) > _PIECE else (line,):
+            for piece in (
+                pieces(line, LONGEST_RUN, split_cjk=self.parts.split_cjk) if len(line) > LONGEST_RUN else (line,)
+            ):
                 owners.append(owner)
                 texts.append(piece)
                 size += len(piece)
@@ -163,7 +171,7 @@ class Tokenizer:
             yield owners, texts
 
     def _encode(self, texts: list[str]) -> list[Ids]:
-        endless = {i for i, text in enumerate(texts) if len(text) > _PIECE}
+        endless = {i for i, text in enumerate(texts) if len(text) > LONGEST_RUN}
         if endless:
             unknown = np.array([self.unk_id], dtype=np.int64)
             rest = iter(self._encode([text for i, text in enumerate(texts) if i not in endless]))
@@ -171,12 +179,12 @@ class Tokenizer:
         try:
             encodings = self.raw.encode_batch_fast(texts, add_special_tokens=False)
         except (TypeError, UnicodeEncodeError):  # the library's TypeError does not say what is wrong
-            _refuse_surrogates(texts)
+            refuse_surrogates(texts)
             raise
         return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
 
 
-def _refuse_surrogates(texts: list[str]) -> None:
+def refuse_surrogates(texts: Sequence[str]) -> None:
     """Raise DataError if one of the texts cannot be UTF-8."""
     for text in texts:
         try:

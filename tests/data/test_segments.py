@@ -4,7 +4,10 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from electra_cli.data.segments import Row, digest_of, document_random, is_held_out, rows_of
+from electra_cli.data.segments import digest_of, document_random, is_held_out
+from tests.data.plain_segments import Row
+from tests.data.plain_segments import fast_rows_of as rows_of
+from tests.data.plain_segments import rows_of as plain_rows_of
 
 
 class Dice:
@@ -174,5 +177,23 @@ def test_held_out_documents_are_a_fixed_share():
     assert not any(is_held_out(digest, seed=0, fraction=0.0) for digest in digests)
 
 
-def test_rows_can_be_moved():
-    assert Row(((0, 3), (5, 6)), ((3, 5),)).moved(10) == Row(((10, 13), (15, 16)), ((13, 15),))
+line_lengths = st.lists(st.integers(0, 30) | st.integers(0, 500), max_size=40)
+
+
+@given(line_lengths, st.integers(5, 64) | st.sampled_from([128, 512]), st.integers(0, 2**32), st.booleans())
+@settings(max_examples=500, deadline=None)
+def test_rows_are_those_of_the_plain_code(lengths, length, seed, carry_over):
+    rng, plain_rng = random.Random(seed), random.Random(seed)
+    expected = list(plain_rows_of(lengths, length=length, rng=plain_rng, carry_over=carry_over))
+    assert rows_of(lengths, length=length, rng=rng, carry_over=carry_over) == expected
+    assert rng.getstate() == plain_rng.getstate(), "the same draws"
+
+
+def test_rows_can_begin_later_in_the_stream():
+    lengths = [40, 3, 9, 100, 2]
+    here, there = (rows_of(lengths, length=20, rng=random.Random(1), start=start) for start in (0, 1000))
+    moved = [
+        Row(*(tuple((start + 1000, stop + 1000) for start, stop in part) for part in (row.first, row.second)))
+        for row in here
+    ]
+    assert there == moved

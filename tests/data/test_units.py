@@ -8,10 +8,11 @@ import pytest
 
 from electra_cli.data.layouts import RowRule
 from electra_cli.data.pieces import Piece, Span, plan_pieces
-from electra_cli.data.segments import digest_of, document_random, is_held_out, rows_of
+from electra_cli.data.segments import digest_of, document_random, is_held_out
 from electra_cli.data.sources import CorpusSettings, find_sources
 from electra_cli.data.units import PieceWriter, UnitPlan, finished_piece
 from electra_cli.reporting import Silent
+from tests.data.plain_segments import rows_of
 
 RULE = RowRule(length=32, min_row_tokens=5, seed=3)
 
