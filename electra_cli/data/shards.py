@@ -74,9 +74,7 @@ def shard_name(split: Split, piece: int, number: int = 0) -> str:
     return f"{split}-{piece:06d}-{number:04d}.arrow"
 
 
-def shard_schema(
-    *, length: int, vocab_size: int, word_starts: bool = False, piece_starts: bool = False
-) -> pa.Schema:
+def shard_schema(*, length: int, vocab_size: int, word_starts: bool = False, piece_starts: bool = False) -> pa.Schema:
     """Return the schema of a shard: ids take 16 bits where the vocabulary allows it, starts a bit a token."""
     ids = pa.uint16() if vocab_size <= 2**16 else pa.uint32()
     fields = [
