@@ -11,7 +11,7 @@ import torch
 from electra_cli.artifacts import open_artifact
 from electra_cli.config import resolve
 from electra_cli.data.shards import ShardSet
-from electra_cli.errors import UsageError
+from electra_cli.errors import ArtifactError, UsageError
 from electra_cli.model.pretraining import Electra
 from electra_cli.model.shape import EncoderShape
 from electra_cli.reporting import Silent
@@ -94,6 +94,16 @@ def test_fresh_text_is_packed_for_a_checkpoint_that_learnt_from_packed_rows(
         for where in (text, made.artifact.path)
     ]
     assert both[0] == both[1]
+
+
+def test_packed_rows_are_mixed_with_packed_rows_only(folder: Path, shards: Path, tmp_path: Path) -> None:
+    other = resolve(ShardSettings, flags={"recipe": "stream", "length": 96, "val_fraction": 0.2, "workers": 1}).settings
+    made = shard.run([folder / "text.txt"], folder / "tokenizer", tmp_path / "s", settings=other, report=Silent())
+    with pytest.raises(ArtifactError, match="piece starts") as refused:
+        pretrain.run([shards, made.artifact.path], tmp_path / "out", settings=packed_settings())
+    assert refused.value.code == "SHARDS_UNFIT"
+    checkpoint = pretrain.run([shards, shards], tmp_path / "out", settings=packed_settings()).artifact
+    assert checkpoint.spec["recipe"] == "packed" and len(checkpoint.spec["mixture"][0]) == 2
 
 
 def test_batches_say_where_documents_begin(shards: Path) -> None:

@@ -92,11 +92,12 @@ def test_packed_rows_are_fuller_than_pairs_and_say_their_pieces(line: Path, tmp_
     assert starts is not None and words is not None
     cls = made["packed"].spec["special_ids"]["cls"]
     assert ((batch.ids_BL == cls) == starts).all() and not (words & starts).any()
-    assert rows["packed"].pieces == int(starts.sum()) == made["packed"].spec["splits"]["train"]["pieces"]
+    assert int(starts.sum()) == made["packed"].spec["splits"]["train"]["pieces"]
+    assert rows["packed"].piece_starts and made["packed"].spec["piece_starts"]
     assert words[:, 1:][starts[:, :-1]].all()
     for recipe in ("pairs", "stream"):
         assert rows[recipe].gather(np.arange(4)).piece_starts() is None
-        assert rows[recipe].pieces == rows[recipe].rows
+        assert not rows[recipe].piece_starts
         assert set(made[recipe].spec["splits"]["train"]) == {"rows", "tokens"}
 
 
@@ -147,7 +148,8 @@ def test_impossible_pieces_are_refused(wrong: str, tmp_path: Path) -> None:
     elif wrong == "a piece in the padding":
         starts[0, 6] = True
     data = shard_bytes(ids, lengths, lengths, vocab_size=9, piece_start_BL=None if wrong == "no column" else starts)
-    spec = {"recipe": "packed", "length": 8, "vocab_size": 9, "splits": {"train": {"rows": 1, "tokens": 6}}}
+    splits = {"train": {"rows": 1, "tokens": 6}}
+    spec = {"recipe": "packed", "piece_starts": True, "length": 8, "vocab_size": 9, "splits": splits}
     with claim(tmp_path / "out", Recipe("shards", "make", 1, {}, ()), report=Silent()) as held:
         assert held.draft is not None
         with held.draft.create(shard_name("train", 0)) as file:
