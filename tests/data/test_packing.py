@@ -14,6 +14,7 @@ from electra_cli.data.layouts import RowRule, Rows
 from electra_cli.data.packing import best_fit, cut_documents, packed_rows, place
 from electra_cli.data.segments import digest_of
 from electra_cli.text.tokenizer import Tokenizer
+from electra_cli.text.word_cache import WordCache
 
 PAD, CLS, SEP = 0, 2, 3
 RULE = RowRule(length=32, min_row_tokens=5, seed=0, recipe="packed")
@@ -156,7 +157,7 @@ def test_nothing_in_nothing_out(tokenizer: Tokenizer) -> None:
 
 def test_a_document_of_one_piece_is_as_encoded(small_tokenizer: Tokenizer) -> None:
     text = b"the old cat sees the dog .\nthe red river ."
-    rows = packed_rows(encode_documents(small_tokenizer, [text], [digest_of(text)]), small_tokenizer, RULE)
+    rows = packed_rows(encode_documents(WordCache(small_tokenizer), [text], [digest_of(text)]), small_tokenizer, RULE)
     (row,) = pieces_in(rows)
     assert small_tokenizer.decode(row[0]) == "the old cat sees the dog. the red river."
     assert rows.word_start_BL is None
