@@ -15,8 +15,8 @@ from electra_cli.data.word_tables import Item, WordTable
 from electra_cli.data.words import ChunkCounter
 from electra_cli.text.words import words_of
 
-HELD = 1_000_000
-"""Distinct words that a worker holds: some 200 MB."""
+HELD = 500_000
+"""Distinct words that a worker holds, and distinct chunks: some 130 MB together."""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ class ChunkCounter:
         counts = self.total()
         self._counts = {}
         self._alone[:] = 0
+        pa.default_memory_pool().release_unused()  # what comes next needs memory that is not Arrow's
         return counts
 
     def total(self) -> dict[str, int]:

@@ -54,7 +54,7 @@ class TokenizeSettings(Settings):
     max_distinct_words: int = setting(
         5_000_000,
         "Where the text has more distinct words, the rarest are left out, by their final counts: those that occur less "
-        "than n times, for the smallest n that is enough. The manifest says so. One takes about 200 bytes of memory.",
+        "than n times, for the smallest n that is enough. The manifest says so. One takes about 130 bytes of memory.",
         ge=1000,
         le=10**9,
     )
