@@ -24,8 +24,8 @@ class ModelSettings(Settings):
     attention_dropout: float = setting(0.1, "dropout of attention probabilities", ge=0, lt=1)
     start: Literal["paper", "mimetic"] = setting(
         "paper",
-        "initial weights; mimetic (ours, for small models on little text): attention starts between tokens that are "
-        "alike and near",
+        "initial weights; mimetic (ours, for small models on little text): attention starts at tokens that are "
+        "alike and at neighbours",
     )
 
 
