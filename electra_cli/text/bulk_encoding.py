@@ -20,7 +20,7 @@ import numpy.typing as npt
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from electra_cli.text.tokenizer import LONGEST_RUN, Tokenizer
+from electra_cli.text.tokenizer import Tokenizer
 from electra_cli.text.tokenizer_files import PREFIX
 
 Ids = npt.NDArray[np.int64]
@@ -38,8 +38,8 @@ class BulkEncoder:
     """Encodes many short texts, each alone."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
         self._raw = tokenizer.raw
-        self._unknown = tokenizer.unk_id
         self._model: tokenizers.Tokenizer | None = None
         self._seam, self._seam_id = b"", -1
         if isinstance(self._raw.model, models.WordPiece) and tokenizer.cut_rule.punctuation:
@@ -112,13 +112,8 @@ class BulkEncoder:
         return ids, _counts(seams - np.arange(len(seams)), len(ids), len(texts))
 
     def _alone(self, texts: Sequence[bytes]) -> tuple[Ids, Counts]:
-        lists: list[list[int]] = []
-        for part in _portions(texts):
-            decoded = [text.decode("utf-8") for text in part]
-            usual = [text for text in decoded if len(text) <= LONGEST_RUN]
-            found = iter(self._raw.encode_batch_fast(usual, add_special_tokens=False))
-            lists += [next(found).ids if len(text) <= LONGEST_RUN else [self._unknown] for text in decoded]
-        return _concatenated(lists), np.array([len(ids) for ids in lists])
+        found = self._tokenizer.encode_lines([text.decode("utf-8") for text in texts])
+        return np.concatenate(found), np.array([len(ids) for ids in found])
 
 
 def _ids_of(library: tokenizers.Tokenizer, texts: list[str]) -> Ids:
