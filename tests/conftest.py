@@ -64,6 +64,43 @@ def electra():
 
 
 @pytest.fixture
+def without_credentials(monkeypatch, tmp_path):
+    """Nothing of this machine's own that leads to an object store."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+
+
+@pytest.fixture(scope="session")
+def store_server():
+    """The address of a server in this process that speaks S3's language."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def store(store_server, without_credentials, monkeypatch):
+    """A function that puts bytes under a key of the empty bucket `the-corpus`; the environment leads there."""
+    import boto3
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", store_server)
+    client = boto3.client("s3", region_name="us-east-1", endpoint_url=store_server)
+    client.create_bucket(Bucket="the-corpus")
+    yield lambda key, data: client.put_object(Bucket="the-corpus", Key=key, Body=data)
+    for entry in client.list_objects_v2(Bucket="the-corpus").get("Contents", []):
+        client.delete_object(Bucket="the-corpus", Key=entry["Key"])
+    client.delete_bucket(Bucket="the-corpus")
+
+
+@pytest.fixture
 def needs_tool():
     """A function that skips the test where a program is missing, and fails it there in CI."""
 

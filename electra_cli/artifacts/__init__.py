@@ -5,7 +5,7 @@ moment leaves the old or the new, `verifying` re-hashes, `lineage` follows the i
 system says into errors a user can act on.
 """
 
-from electra_cli.artifacts.fingerprints import content_of_files
+from electra_cli.artifacts.fingerprints import content_of, content_of_files
 from electra_cli.artifacts.lineage import Ancestor, lineage
 from electra_cli.artifacts.manifest import (
     FORMAT_VERSIONS,
@@ -37,6 +37,7 @@ __all__ = [
     "check_output",
     "children",
     "claim",
+    "content_of",
     "content_of_files",
     "discard",
     "lineage",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as json_text
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,11 +26,11 @@ def inspect(
     ] = None,
     *,
     text: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             "--text",
             metavar="FILE",
-            help="Text that a tokenizer is tried on: a file, a folder or a glob pattern; repeatable.",
+            help="Text that a tokenizer is tried on: a file, a folder, a pattern, or a URL of such; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -66,7 +65,7 @@ def inspect(
 
 
 def _inspected(
-    artifact: Artifact, second: Artifact | None, texts: list[Path], settings: InspectSettings, ui: Ui
+    artifact: Artifact, second: Artifact | None, texts: list[str], settings: InspectSettings, ui: Ui
 ) -> Inspection | None:
     """Look at tokenizers; None where the artifact is something else and nothing more was asked for."""
     from electra_cli.stages import inspect_tokenizer as stage

@@ -13,8 +13,12 @@ from electra_cli.cli.ui import command_line, session
 
 def shard(
     texts: Annotated[
-        list[Path],
-        typer.Argument(metavar="TEXT…", help="Text files, folders, or - for standard input.", show_default=False),
+        list[str],
+        typer.Argument(
+            metavar="TEXT…",
+            help="Text files, folders, patterns, s3:// or gs:// URLs of such, or - for standard input.",
+            show_default=False,
+        ),
     ],
     tokenizer: Annotated[
         Path, typer.Option("--tokenizer", "-t", metavar="DIR", help="Tokenizer to use.", show_default=False)

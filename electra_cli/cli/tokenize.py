@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,8 +32,12 @@ Workers = Annotated[
 
 def tokenize(
     texts: Annotated[
-        list[Path],
-        typer.Argument(metavar="TEXT…", help="Text files, folders, or - for standard input.", show_default=False),
+        list[str],
+        typer.Argument(
+            metavar="TEXT…",
+            help="Text files, folders, patterns, s3:// or gs:// URLs of such, or - for standard input.",
+            show_default=False,
+        ),
     ],
     out: Out,
     vocab_size: Annotated[
@@ -55,9 +58,9 @@ def tokenize(
 ) -> None:
     """Build a WordPiece tokenizer from raw text.
 
-    Plain text, wikiextractor output, JSON lines or Parquet; gzip, zstd and bz2 are unpacked on the way. The same text
-    always gives the same tokenizer, whatever the order of the files. With --weights or --temperature every TEXT is a
-    corpus of its own, a language say, and counts for the share that it is given.
+    Plain text, wikiextractor output, JSON lines, CSV, TSV or Parquet; gzip, zstd, bz2, xz and lz4 are unpacked on the
+    way. The same text always gives the same tokenizer, whatever the order of the files. With --weights or --temperature
+    every TEXT is a corpus of its own, a language say, and counts for the share that it is given.
     """
     with session("tokenize", json=json, quiet=quiet) as ui:
         from electra_cli.config import resolve

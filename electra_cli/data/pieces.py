@@ -56,14 +56,26 @@ def unit_size(sources: Sequence[Source]) -> int:
     return size
 
 
-def plan_pieces(sources: Sequence[Source], *, piece_bytes: int) -> list[Piece]:
-    """Cut a corpus into pieces of about `piece_bytes` of its files; small files share one."""
+def plan_pieces(
+    sources: Sequence[Source], *, piece_bytes: int, splittable: Callable[[Source], bool] = lambda _: False
+) -> list[Piece]:
+    """Cut a corpus into pieces of about `piece_bytes` of its files: small files share one, large ones have several.
+
+    `splittable` is asked about files that do not fit one piece; see `data.corpus.splittable`.
+    """
     pieces: list[Piece] = []
     spans: list[Span] = []
     held = 0
     for source in sources:
-        spans.append(Span(source))
-        held += source.bytes
+        start = 0
+        if source.bytes > piece_bytes and splittable(source):
+            while source.bytes - start > piece_bytes - held:
+                spans.append(Span(source, start, start + piece_bytes - held))
+                start += piece_bytes - held
+                pieces.append(Piece(len(pieces), tuple(spans)))
+                spans, held = [], 0
+        spans.append(Span(source, start))
+        held += source.bytes - start
         if held >= piece_bytes:
             pieces.append(Piece(len(pieces), tuple(spans)))
             spans, held = [], 0
@@ -87,7 +99,7 @@ def read_piece(
         DataError: the data are damaged, not UTF-8, or not what the format demands.
         UsageError: a compressed file holds an archive.
     """
-    from electra_cli.data.corpus import read_source
+    from electra_cli.data.corpus import read_span
 
     for span in piece.spans:
-        yield from read_source(span.source, settings, tally=tally, advance=advance)
+        yield from read_span(span, settings, tally=tally, advance=advance)

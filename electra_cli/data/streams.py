@@ -1,203 +1,123 @@
-"""The bytes of one source as decoded lines: decompressed, strictly UTF-8, only `\\n` ends a line."""
+"""The decompressed bytes of one source, from any place of it."""
 
 from __future__ import annotations
 
-import codecs
-from collections.abc import Callable, Iterator
+import lzma
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from electra_cli.data.sources import CorpusSettings, Source, refuse_archive
-from electra_cli.errors import DataError
+from electra_cli.data.magic import HEAD, refuse_inside
+from electra_cli.data.sources import Source
+from electra_cli.data.stores import is_of_store, store_error
+from electra_cli.errors import DataError, ElectraError
 
-_BLOCK = 1024 * 1024
+BUFFER = 8 * 1024 * 1024
+"""Bytes asked of an object store at once: an answer takes as long to begin as these take to come."""
 
-
-@dataclass(frozen=True)
-class Block:
-    """Consecutive lines of a source, not stripped; `first` is the number of the first, from 1.
-
-    `numbers` tells the number of each where lines were left out, else it is None.
-    """
-
-    first: int
-    lines: list[str]
-    numbers: list[int] | None = None
-
-    def number(self, index: int) -> int:
-        """Return the line number of `lines[index]`."""
-        return self.first + index if self.numbers is None else self.numbers[index]
+_XZ_PIECE = 64 * 1024
+_XZ_MEMORY = 192 * 1024 * 1024  # xz -9 needs 65 MiB; a header may demand 4 GiB
 
 
-def read_blocks(
-    source: Source,
-    settings: CorpusSettings,
-    *,
-    count: Callable[[str, int], None],
-    consumed: Callable[[int], None],
-) -> Iterator[Block]:
-    """Yield the lines of a text source in blocks of about 1 MiB.
-
-    A byte order mark at the start is left out, NUL characters are removed; other control characters stay, since the
-    tokenizer's normalizer knows what to do with them.
+class Stream:
+    """Decompressed bytes in order.
 
     Args:
-        source: a file that is not Parquet.
-        settings: how to take bytes that are not UTF-8, and how long a line may be.
-        count: called with a reason and a number for everything left out or altered.
-        consumed: called with the number of bytes of the file read.
-
-    Raises:
-        DataError: the compressed data are damaged, a line is too long or not UTF-8.
-        UsageError: the decompressed bytes are an archive.
+        source: what is read.
+        raw: the open file, at the place where reading begins.
     """
-    number, offset = 1, 0
-    for raw in _whole_lines(source, settings, consumed):
-        if offset == 0:
-            if raw.startswith(codecs.BOM_UTF8):
-                raw, offset = raw[len(codecs.BOM_UTF8) :], len(codecs.BOM_UTF8)
-            elif raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise DataError(
-                    "is UTF-16, not UTF-8",
-                    code="NOT_UTF8",
-                    where=f"{source.label}:1",
-                    hint="convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW",
-                )
-        lines = raw.count(b"\n") + 1
+
+    def __init__(self, source: Source, raw: Any) -> None:
+        self._source = source
+        self._raw = raw
+        self._began = int(raw.tell())
+        self._first = source.compression is not None
+        stream = raw if source.store is None else pa.BufferedInputStream(raw, BUFFER)
+        if source.compression == "xz":
+            stream = _Xz(stream)
+        elif source.compression is not None:
+            stream = pa.CompressedInputStream(stream, source.compression)
+        self._stream: Any = stream
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, fewer only at the end.
+
+        Raises DataError (damaged, cut off, unreadable), UsageError (an archive inside), ResourceError (store).
+        """
         try:
-            block = Block(number, _without_nul(raw.decode("utf-8"), count).split("\n"))
-        except UnicodeDecodeError:
-            block = _line_by_line(raw, source, settings, number, offset, count)
-        yield block
-        number += lines
-        offset += len(raw) + 1
+            data: bytes = self._stream.read(size)
+        except (OSError, pa.ArrowException, lzma.LZMAError) as error:
+            raise read_error(self._source, error) from error
+        if self._first:
+            refuse_inside(data[:HEAD], self._source.label)
+            self._first = False
+        return data
 
-
-def _whole_lines(source: Source, settings: CorpusSettings, consumed: Callable[[int], None]) -> Iterator[bytes]:
-    """Yield pieces of the decompressed bytes that end where a line ends; the newline at the end is left out."""
-    limit = settings.max_line_bytes
-    parts: list[bytes] = []
-    held, number = 0, 1
-    with _opened(source) as read:
-        first = True
-        while True:
-            data, advanced = read(_BLOCK)
-            consumed(advanced)
-            if first:
-                refuse_archive(data[:512], source.label)
-                first = False
-            if not data:
-                break
-            cut = data.rfind(b"\n")
-            if cut < 0:
-                parts.append(data)
-                held += len(data)
-                if held > limit:
-                    raise _too_long(source, number, limit)
-                continue
-            raw = b"".join([*parts, data[:cut]])
-            if len(raw) > limit:
-                _check_lengths(raw, source, number, limit)
-            yield raw
-            number += raw.count(b"\n") + 1
-            parts, held = [data[cut + 1 :]], len(data) - cut - 1
-    raw = b"".join(parts)
-    if len(raw) > limit:
-        raise _too_long(source, number, limit)
-    if raw:
-        yield raw
+    def consumed(self) -> int:
+        """Return how many bytes of the file were read so far."""
+        return int(self._raw.tell()) - self._began
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[Callable[[int], tuple[bytes, int]]]:
-    """Open a source; the function handed out returns up to n decompressed bytes, and how far the file was read."""
-    try:
-        with pa.OSFile(str(source.path), "rb") as raw:
-            stream: Any = raw if source.compression is None else pa.CompressedInputStream(raw, source.compression)
-            done = 0
-
-            def read(size: int) -> tuple[bytes, int]:
-                nonlocal done
-                try:
-                    data: bytes = stream.read(size)
-                except (OSError, pa.ArrowException) as error:
-                    raise _damaged(source, error) from error
-                before, done = done, int(raw.tell())
-                return data, done - before
-
-            yield read
-    except FileNotFoundError as error:
-        raise DataError("no such file", code="MISSING_INPUT", where=source.label) from error
-    except PermissionError as error:
-        raise DataError("cannot be read: permission denied", code="UNREADABLE", where=source.label) from error
+def opened(source: Source, *, start: int = 0) -> Iterator[Stream]:
+    """Open a source for reading from byte `start`, which is 0 for a compressed one; errors as `Source.open`."""
+    with source.open() as raw:
+        if start:
+            raw.seek(start)
+        yield Stream(source, raw)
 
 
-def _line_by_line(
-    raw: bytes,
-    source: Source,
-    settings: CorpusSettings,
-    number: int,
-    offset: int,
-    count: Callable[[str, int], None],
-) -> Block:
-    """Decode a block that is not UTF-8 as a whole; `offset` is where it begins in the decompressed bytes."""
-    first = number
-    lines: list[str] = []
-    numbers: list[int] = []
-    for line in raw.split(b"\n"):
-        try:
-            lines.append(_without_nul(line.decode("utf-8"), count))
-            numbers.append(number)
-        except UnicodeDecodeError as error:
-            if settings.encoding_errors == "strict":
-                raise DataError(
-                    f"not UTF-8: byte 0x{line[error.start]:02x} at byte offset {offset + error.start}",
-                    code="NOT_UTF8",
-                    where=f"{source.label}:{number}",
-                    hint="convert the file to UTF-8 (iconv), or --set corpus.encoding_errors=replace (or skip)",
-                ) from error
-            if settings.encoding_errors == "replace":
-                lines.append(_without_nul(line.decode("utf-8", "replace"), count))
-                numbers.append(number)
-                count("lines_with_replaced_bytes", 1)
-            else:
-                count("lines_not_utf8", 1)
-        number += 1
-        offset += len(line) + 1
-    return Block(first, lines, numbers)
+class _Xz:
+    """A reader of `.xz`, which pyarrow does not know: streams one after the other, padding between, bounded memory."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._unpacker = _xz_unpacker()
+        self._pending = b""  # read, and not yet given to the unpacker
+
+    def read(self, size: int) -> bytes:
+        parts: list[bytes] = []
+        while size > 0:
+            if self._unpacker.eof and not self._next_stream():
+                break
+            data = b""
+            if self._unpacker.needs_input:
+                data, self._pending = self._pending or self._raw.read(_XZ_PIECE), b""
+                if not data:
+                    raise lzma.LZMAError("the end is missing")
+            part = self._unpacker.decompress(data, max_length=size)
+            size -= len(part)
+            parts.append(part)
+        return b"".join(parts)
+
+    def _next_stream(self) -> bool:
+        """Go on to the stream behind the one that has ended; return whether there is one."""
+        rest, padding = self._unpacker.unused_data or self._raw.read(_XZ_PIECE), 0
+        while rest and not (left := rest.lstrip(b"\0")):
+            padding += len(rest)
+            rest = self._raw.read(_XZ_PIECE)
+        if (padding + len(rest) - (len(left) if rest else 0)) % 4:
+            raise lzma.LZMAError("garbage behind the end")
+        if rest:
+            self._unpacker, self._pending = _xz_unpacker(), left
+        return bool(rest)
 
 
-def _without_nul(text: str, count: Callable[[str, int], None]) -> str:
-    if "\0" in text:
-        count("nul_characters", text.count("\0"))
-        return text.replace("\0", "")
-    return text
+def _xz_unpacker() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
 
-def _check_lengths(raw: bytes, source: Source, number: int, limit: int) -> None:
-    for line in raw.split(b"\n"):
-        if len(line) > limit:
-            raise _too_long(source, number, limit)
-        number += 1
-
-
-def _too_long(source: Source, number: int, limit: int) -> DataError:
-    return DataError(
-        f"the line is longer than {limit} bytes",
-        code="LINE_TOO_LONG",
-        where=f"{source.label}:{number}",
-        hint="put line breaks into the text, or raise the limit: --set corpus.max_line_bytes=…",
-    )
-
-
-def _damaged(source: Source, error: Exception) -> DataError:
+def read_error(source: Source, error: Exception) -> ElectraError:
+    """Return what an error met while reading a source means: its store's fault, damage, or a disk's."""
+    if source.store is not None and (source.compression is None or is_of_store(error)):
+        return store_error(error, source.label)
+    reason = " ".join(str(error).split())
     if source.compression is None:
-        return DataError(f"cannot be read: {error}", code="UNREADABLE", where=source.label)
+        return DataError(f"cannot be read: {reason}", code="UNREADABLE", where=source.label)
     return DataError(
-        f"the {source.compression} data are damaged or cut off ({' '.join(str(error).split())})",
+        f"the {source.compression} data are damaged or cut off ({reason})",
         code="TRUNCATED",
         where=source.label,
         hint="fetch or compress the file again",

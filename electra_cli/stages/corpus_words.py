@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import field_validator, model_validator
 
-from electra_cli.artifacts import InputRef, content_of_files
+from electra_cli.artifacts import InputRef
 from electra_cli.config import Settings, setting
-from electra_cli.data.sources import STDIN, Source, find_sources, gathered
+from electra_cli.data.sources import STDIN, Source, content_of_sources, find_sources, gathered
+from electra_cli.data.stores import without_secrets
 from electra_cli.errors import UsageError
 from electra_cli.reporting import Reporter
 
@@ -115,12 +117,12 @@ def find_corpora(
             )
     if STDIN in map(str, texts):
         raise UsageError("- (standard input) cannot be one of several corpora", code="BAD_INPUT", hint="name files")
-    names = settings.names or tuple(Path(text).name or str(text) for text in texts)
+    names = settings.names or tuple(_name(str(text)) for text in texts)
     found = [Corpus(name, tuple(find_sources([text], report=report))) for name, text in zip(names, texts, strict=True)]
-    owner: dict[Path, str | None] = {}
+    owner: dict[str, str | None] = {}
     for corpus in found:
         for source in corpus.sources:
-            other = owner.setdefault(source.path.resolve(), corpus.name)
+            other = owner.setdefault(source.place, corpus.name)
             if other is not corpus.name:
                 raise UsageError(
                     f"belongs to two corpora, {other} and {corpus.name}", code="BAD_WEIGHTS", where=source.label
@@ -128,11 +130,14 @@ def find_corpora(
     yield found
 
 
+def _name(text: str) -> str:
+    shown = without_secrets(text)
+    return Path(shown).name or shown
+
+
 def references(corpora: Sequence[Corpus], settings: CorporaSettings, *, report: Reporter) -> tuple[InputRef, ...]:
     """Return what the recipe says of the text: the content of each corpus, whatever the order of its files."""
-    contents = [
-        content_of_files((source.path for source in corpus.sources), ordered=False, report=report) for corpus in corpora
-    ]
+    contents = [content_of_sources(corpus.sources, ordered=False, report=report) for corpus in corpora]
     if settings.weights is None:
         contents.sort()
     return tuple(InputRef(role="text", kind="text", content_id=content) for content in contents)
@@ -205,7 +210,7 @@ def _counted(
     corpora: Sequence[Corpus], job: CountJob, *, limit: int, workers: int, report: Reporter
 ) -> tuple[list[WordTable], list[Tally]]:
     """Count the words of every corpus by itself."""
-    from electra_cli.data.corpus import Tally
+    from electra_cli.data.corpus import Tally, splittable
     from electra_cli.data.pieces import plan_pieces, unit_size
     from electra_cli.data.word_tables import WordTable
     from electra_cli.data.workers import available_cores, work_through
@@ -213,7 +218,8 @@ def _counted(
     pieces: list[Piece] = []
     owners: list[int] = []
     for owner, corpus in enumerate(corpora):
-        for piece in plan_pieces(corpus.sources, piece_bytes=max(PIECE_BYTES, unit_size(corpus.sources))):
+        size = max(PIECE_BYTES, unit_size(corpus.sources))
+        for piece in plan_pieces(corpus.sources, piece_bytes=size, splittable=partial(splittable, settings=job.corpus)):
             pieces.append(replace(piece, number=len(pieces)))
             owners.append(owner)
     tables = [WordTable(job.folder, f"corpus-{number}", limit=limit) for number in range(len(corpora))]

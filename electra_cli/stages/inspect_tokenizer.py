@@ -119,6 +119,7 @@ def inspect(
         DataError: the text cannot be read or there is none.
         UsageError: an archive was given.
     """
+    settings.corpus.check()
     parts = [read_parts(artifact.path) for artifact in tokenizers]
     anatomies = [anatomy_of(each, examples=settings.examples) for each in parts]
     if not texts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -15,12 +16,11 @@ from electra_cli.artifacts import (
     Recipe,
     check_output,
     claim,
-    content_of_files,
     need_space,
     open_artifact,
 )
 from electra_cli.config import Settings, execution, setting, shaping, table
-from electra_cli.data.sources import CorpusSettings, Source, gathered
+from electra_cli.data.sources import CorpusSettings, Source, content_of_sources, gathered
 from electra_cli.errors import DataError
 from electra_cli.reporting import Reporter
 from electra_cli.stages.outcome import Outcome
@@ -121,10 +121,11 @@ def run(
         WorkerError: a worker process died; the finished units are kept.
         ResourceError, BusyError: the output cannot be written.
     """
+    settings.corpus.check()
     source = open_artifact(tokenizer, kinds={"tokenizer"})
     check_output(out)
     with gathered(texts, out, report=report) as sources:
-        content = content_of_files((file.path for file in sources), ordered=True, report=report)
+        content = content_of_sources(sources, ordered=True, report=report)
         recipe = Recipe(
             kind="shards",
             stage=STAGE,
@@ -143,7 +144,7 @@ def run(
 def _build(
     sources: Sequence[Source], tokenizer: Artifact, draft: Draft, settings: ShardSettings, report: Reporter
 ) -> Outcome:
-    from electra_cli.data.corpus import Tally, nothing_found
+    from electra_cli.data.corpus import Tally, nothing_found, splittable
     from electra_cli.data.layouts import RowRule
     from electra_cli.data.pieces import plan_pieces, unit_size
     from electra_cli.data.units import UnitPlan
@@ -171,7 +172,7 @@ def _build(
         val_fraction=settings.val_fraction,
         seed=settings.seed,
     )
-    pieces = plan_pieces(sources, piece_bytes=plan.unit_bytes)
+    pieces = plan_pieces(sources, piece_bytes=plan.unit_bytes, splittable=partial(splittable, settings=settings.corpus))
     records, reused = _write(pieces, plan, settings, report)
     if reused:
         report.note(f"{reused} of {len(pieces)} pieces reused from the interrupted run")

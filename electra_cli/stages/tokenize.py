@@ -81,6 +81,7 @@ def run(texts: Sequence[Path | str], out: Path, *, settings: TokenizeSettings, r
         WorkerError: a worker process died.
         ResourceError, BusyError: the output cannot be written.
     """
+    settings.corpus.check()
     check_output(out)
     with find_corpora(texts, out, settings.corpora, report=report) as corpora:
         recipe = Recipe(

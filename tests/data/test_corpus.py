@@ -1,8 +1,14 @@
 import bz2
+import csv
 import gzip
 import io
 import json
+import lzma
+import random
+import subprocess
 import tarfile
+import time
+import zlib
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,11 +72,16 @@ def test_files_never_share_a_document(tmp_path):
     assert read(tmp_path)[0] == [["one"], ["two"]]
 
 
-@pytest.mark.parametrize(
-    "pack",
-    [gzip.compress, bz2.compress, lambda data: compressed("zstd", data), lambda data: compressed("lz4", data)],
-    ids=["gzip", "bz2", "zstd", "lz4"],
-)
+PACKERS = {
+    "gzip": lambda data: gzip.compress(data, mtime=0),
+    "bz2": bz2.compress,
+    "xz": lambda data: lzma.compress(data, preset=0),
+    "zstd": lambda data: compressed("zstd", data),
+    "lz4": lambda data: compressed("lz4", data),
+}
+
+
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
 class TestCompression:
     TEXT = b"".join(b"line %d of the corpus\n%s" % (n, b"\n" if n % 5 == 0 else b"") for n in range(50_000))
 
@@ -92,19 +103,83 @@ class TestCompression:
         assert caught.value.code == "TRUNCATED"
         assert "corpus.txt" in str(caught.value.where)
 
+    @pytest.mark.parametrize("missing", [1, 4, 8])
+    def test_the_last_bytes_count(self, pack, missing, tmp_path):
+        for data in (pack(self.TEXT), pack(b"one\n") + pack(b"two\n")):
+            with pytest.raises(DataError) as caught:
+                read(written(tmp_path, data[:-missing]))
+            assert caught.value.code == "TRUNCATED"
 
-def test_trailing_garbage_is_an_error(tmp_path):
-    with pytest.raises(DataError) as caught:
-        read(written(tmp_path, gzip.compress(b"text\n") + b"garbage at the end"))
-    assert caught.value.code == "TRUNCATED"
+    @pytest.mark.parametrize("garbage", [b"x", b"garbage at the end", b"PK\x03\x04", bytes(6), b"\xff" * 70_000])
+    def test_trailing_garbage_is_an_error(self, pack, garbage, tmp_path):
+        with pytest.raises(DataError) as caught:
+            read(written(tmp_path, pack(b"text\n") + garbage))
+        assert caught.value.code == "TRUNCATED"
+
+    def test_an_archive_inside_is_refused(self, pack, tmp_path):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as file:
+            file.addfile(tarfile.TarInfo("a.txt"), io.BytesIO())
+        with pytest.raises(UsageError, match="extract first") as caught:
+            read(written(tmp_path, pack(buffer.getvalue())))
+        assert caught.value.code == "ARCHIVE"
+
+    def test_what_is_packed_twice_is_refused(self, pack, tmp_path):
+        for inside in (gzip.compress(b"text\n"), lzma.compress(b"text\n"), b"PAR1 and so on"):
+            with pytest.raises(UsageError, match="unpack first"):
+                read(written(tmp_path, pack(inside)))
+
+    def test_nothing_inside_is_no_document(self, pack, tmp_path):
+        with pytest.raises(DataError) as caught:
+            read(written(tmp_path, pack(b"")))
+        assert caught.value.code == "NO_DOCUMENTS"
 
 
-def test_an_archive_inside_is_refused(tmp_path):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as file:
-        file.addfile(tarfile.TarInfo("a.txt"), io.BytesIO())
-    with pytest.raises(UsageError, match="extract first"):
-        read(written(tmp_path, buffer.getvalue()))
+@pytest.mark.parametrize("tool", ["gzip", "bz2", "xz", "zstd", "lz4"])
+def test_a_flipped_bit_is_an_error(tool, tmp_path, needs_tool):
+    """In files as the tools write them, with checksums; pyarrow writes zstd and lz4 without."""
+    text = b"".join(b"line %d of the corpus %d\n" % (n, n * 7919 % 1000) for n in range(5000))
+    if tool in ("zstd", "lz4"):
+        needs_tool(tool)
+        data = subprocess.run([tool, "-c"], input=text, capture_output=True, check=True).stdout
+    else:
+        data = PACKERS[tool](text)
+    dice = random.Random(3)
+    for _ in range(30):
+        place = dice.randrange(16, len(data))  # before, gzip has its date and its system
+        damaged = data[:place] + bytes([data[place] ^ 1 << dice.randrange(8)]) + data[place + 1 :]
+        with pytest.raises(DataError) as caught:
+            read(written(tmp_path, damaged))
+        assert caught.value.code == "TRUNCATED"
+
+
+def test_frames_without_text_before_the_first_are_passed_over(tmp_path):
+    """pzstd writes one with the size of the frame behind it."""
+    skipped = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
+    for codec in ("zstd", "lz4"):
+        assert read(written(tmp_path, skipped + compressed(codec, b"text\n") + skipped))[0] == [["text"]]
+
+
+class TestXz:
+    def test_padding_between_and_behind_streams(self, tmp_path):
+        one, two = lzma.compress(b"one\n\n"), lzma.compress(b"two\n")
+        for data in (one + bytes(4) + two, one + bytes(70_000) + two + bytes(8)):
+            assert read(written(tmp_path, data))[0] == [["one"], ["two"]]
+        for data in (one + bytes(3) + two, one + two + bytes(2), one + bytes(70_001)):
+            with pytest.raises(DataError, match="garbage"):
+                read(written(tmp_path, data))
+
+    def test_a_dictionary_larger_than_a_worker_is_refused(self, tmp_path):
+        filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 2**28}]
+        data = lzma.compress(b"text\n", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 2**20}])
+        assert read(written(tmp_path, data))[0] == [["text"]]
+        # The encoder would take gigabytes for it; the byte of the block header says how large, its CRC follows it.
+        header = bytearray(data[12:24])
+        assert header[0] == 2 and filters[0]["dict_size"] == 2**28
+        header[4] = 32  # 2**28
+        header[8:12] = zlib.crc32(header[:8]).to_bytes(4, "little")
+        with pytest.raises(DataError, match=r"[Mm]emory"):
+            read(written(tmp_path, data[:12] + bytes(header) + data[24:]))
 
 
 class TestEncoding:
@@ -174,6 +249,78 @@ class TestLongLines:
         with pytest.raises(DataError) as caught:
             read(written(tmp_path, compressed("zstd", bytes(200_000_000))))
         assert caught.value.code == "LINE_TOO_LONG"
+        assert "corpus.long_lines=split" in (caught.value.hint or "")
+
+    @pytest.mark.parametrize("before", [b"", b"short\n"])
+    @pytest.mark.parametrize("after", [b"", b"\n", b"\nshort\n"])
+    def test_split_cuts_at_white_space(self, before, after, tmp_path):
+        words = " ".join(f"word{n}" for n in range(300_000))
+        found, tally = read(
+            written(tmp_path, before + words.encode() + after), max_line_bytes=1_000_000, long_lines="split"
+        )
+        (lines,) = found
+        parts = [line for line in lines if line != "short"]
+        assert " ".join(parts) == words
+        assert all(60_000 < len(part) <= 65_536 for part in parts[:-1])
+        assert tally.dropped == {"line_cuts": len(parts) - 1}
+
+    def test_a_line_is_split_the_same_whatever_stands_around_it(self, tmp_path):
+        line = b"".join(b"%d " % n * (n % 50) for n in range(3000))
+        assert len(line) > 200_000
+        settings = {"max_line_bytes": 100_000, "long_lines": "split", "document": "line"}
+        alone, _ = read(written(tmp_path, line), **settings)
+        for before in (b"x\n", b"x\n" * 50_000, b"y" * 99_999 + b"\n"):
+            found, _ = read(written(tmp_path, before + line + b"\nz"), **settings)
+            assert found[-2] == alone[0]
+
+    @pytest.mark.parametrize("character", ["é", "漢", "😀"])
+    def test_a_word_is_cut_between_characters(self, character, tmp_path):
+        for shift in range(4):
+            word = "a" * shift + character * 200_000
+            found, tally = read(written(tmp_path, word), max_line_bytes=100_000, long_lines="split")
+            assert "".join(found[0]) == word
+            assert tally.dropped["line_cuts"] == len(found[0]) - 1 > 2
+
+    def test_a_cut_line_stays_one_line(self, tmp_path):
+        """Blank parts end no document, and a document of one line is one document."""
+        line = "a" * 10 + " " * 300_000 + "b" * 10 + " " * 300_000
+        text = f"{line}\nsecond\n"
+        found, tally = read(written(tmp_path, text), max_line_bytes=100_000, long_lines="split")
+        assert found == [["a" * 10, "b" * 10, "second"]]
+        assert tally.dropped == {"line_cuts": 1}
+        found, _ = read(written(tmp_path, text), max_line_bytes=100_000, long_lines="split", document="line")
+        assert found == [["a" * 10, "b" * 10], ["second"]]
+        found, _ = read(written(tmp_path, "x\n" + " " * 300_000 + "\ny"), max_line_bytes=100_000, long_lines="split")
+        assert found == [["x"], ["y"]]
+
+    def test_rows_are_never_split(self, tmp_path):
+        rows = {
+            "jsonl": json.dumps({"text": "word " * 10_000}),
+            "csv": "text\n" + "word " * 10_000,
+            "tsv": "text\n" + "word " * 10_000,
+        }
+        for kind, data in rows.items():
+            for chosen in (kind, "auto") if kind == "jsonl" else (kind,):
+                with pytest.raises(DataError, match="cannot be cut") as caught:
+                    read(written(tmp_path, data), max_line_bytes=10_000, long_lines="split", format=chosen)
+                assert caught.value.code == "LINE_TOO_LONG"
+
+    def test_bad_bytes_in_a_cut_line_are_where_they_are(self, tmp_path):
+        data = b"x\n" + b"word " * 50_000 + b"\xff" + b" word" * 50_000
+        settings = {"max_line_bytes": 100_000, "long_lines": "split"}
+        with pytest.raises(DataError, match="offset 250002") as caught:
+            read(written(tmp_path, data), **settings)
+        assert str(caught.value.where).endswith(":2")
+        found, tally = read(written(tmp_path, data), encoding_errors="replace", **settings)
+        assert sum(line.count("\ufffd") for line in found[0]) == 1 == tally.dropped["lines_with_replaced_bytes"]
+
+    def test_blank_lines_by_the_million_cost_little(self, tmp_path):
+        data = b"first\n" + b"\n" * 30_000_000 + b"\xff\n"
+        began = time.process_time()
+        with pytest.raises(DataError) as caught:
+            read(written(tmp_path, data))
+        assert str(caught.value.where).endswith(":30000002")
+        assert time.process_time() - began < 1.5
 
 
 def test_long_documents_are_cut_at_line_ends_and_counted(tmp_path):
@@ -182,6 +329,50 @@ def test_long_documents_are_cut_at_line_ends_and_counted(tmp_path):
         found, tally = read(written(tmp_path, data), max_document_chars=10_000, **settings)
         assert [len(lines) for lines in found] == [10, 10, 5]
         assert tally.dropped == {"document_cuts": 2}
+
+
+class TestFilters:
+    """Each rule on its own, against what counting by hand gives."""
+
+    def kept(self, tmp_path, documents, **settings):
+        found, tally = read(written(tmp_path, "\n\n".join(documents)), **settings)
+        return [" / ".join(lines) for lines in found], dict(tally.dropped)
+
+    def test_letters(self, tmp_path):
+        documents = ["abc 123", "ab 1234", "हिन्दी में", "漢字。", "été 12", "== == x", "\u3000é\u3000"]
+        found, dropped = self.kept(tmp_path, documents, min_letter_share=0.5)
+        assert found == ["abc 123", "हिन्दी में", "漢字。", "été 12", "é"]
+        assert dropped == {"documents_of_few_letters": 2}
+
+    def test_repeated_lines(self, tmp_path):
+        documents = ["a\nb\nc", "a\na\nb\nc", "a\na\na\nb", "x"]
+        found, dropped = self.kept(tmp_path, documents, max_repeated_lines=0.3)
+        assert found == ["a / b / c", "a / a / b / c", "x"]
+        assert dropped == {"documents_of_repeated_lines": 1}
+
+    def test_word_lengths(self, tmp_path):
+        documents = ["a b\nc", "some words", "incomprehensibilities notwithstanding"]
+        found, dropped = self.kept(tmp_path, documents, min_word_chars=3.0, max_word_chars=10.0)
+        assert found == ["some words"]
+        assert dropped == {"documents_of_short_words": 1, "documents_of_long_words": 1}
+
+    def test_a_document_counts_under_one_reason(self, tmp_path):
+        settings = {"min_document_chars": 3, "min_letter_share": 0.5, "max_repeated_lines": 0.1, "min_word_chars": 2.0}
+        found, dropped = self.kept(tmp_path, ["1", "1 2 3", "a\na\na", "fine text"], **settings)
+        assert found == ["fine text"]
+        assert dropped == {"short_documents": 1, "documents_of_few_letters": 1, "documents_of_repeated_lines": 1}
+
+    def test_prose_passes_what_the_guide_recommends(self, shared_data, tmp_path):
+        text = lzma.decompress((shared_data / "tinyshakespeare/input.txt.xz").read_bytes())
+        _, everything = read(written(tmp_path, text))
+        _, tally = read(
+            written(tmp_path, text),
+            min_letter_share=0.7,
+            max_repeated_lines=0.3,
+            min_word_chars=3.0,
+            max_word_chars=10.0,
+        )
+        assert tally.documents > 0.98 * everything.documents
 
 
 def test_short_documents_are_left_out_on_request(tmp_path):
@@ -259,13 +450,129 @@ class TestJsonLines:
         assert read(written(tmp_path, '{"text": "\\ud83d\\ude00"}\n'))[0] == [["😀"]]
 
 
+class TestDelimited:
+    def test_quotes_delimiters_and_line_breaks(self, tmp_path):
+        data = 'id,text\r\n1,"a, ""b""\r\nc"\r\n\r\n2,plain\r\n3,"é\n\n漢"\n4,\n'
+        found, tally = read(written(tmp_path, data), format="csv")
+        assert found == [['a, "b"', "c"], ["plain"], ["é", "漢"]]
+        assert tally.dropped == {"empty_texts": 1}
+
+    def test_rows_know_their_lines(self, tmp_path):
+        path = written(tmp_path, 'id,text\n1,"a\nb"\n\n2,c\n')
+        (source,) = find_sources([path], report=Silent())
+        found = read_documents([source], CorpusSettings(format="csv"), tally=Tally(), report=Silent())
+        assert [document.line for document in found] == [2, 5]
+
+    def test_quotes_mean_nothing_in_tsv(self, tmp_path):
+        data = 'text\tlabel\n"unbalanced\t1\nit is 5" long\t0\n""\t1\n'
+        found, _ = read(written(tmp_path, data), format="tsv")
+        assert found == [['"unbalanced'], ['it is 5" long'], ['""']]
+        with pytest.raises(DataError) as caught:
+            read(written(tmp_path, data), format="tsv", quotes="rfc4180")
+        assert caught.value.code == "BAD_CSV"
+        found, _ = read(written(tmp_path, 'text\tlabel\n"a\tb\nc"\t1\n'), format="tsv", quotes="rfc4180")
+        assert found == [["a\tb", "c"]]
+        found, _ = read(written(tmp_path, 'text,label\n"a,1\n'), format="csv", quotes="none")
+        assert found == [['"a']]
+
+    @pytest.mark.parametrize(
+        ("data", "code", "line", "says"),
+        [
+            ("id,text\n1,a\n2\n", "RAGGED_ROW", 3, "row 2 has 1 columns, expected 2 (id, text)"),
+            ('id,text\n"1\n",a\n2,b,c\n', "RAGGED_ROW", 4, "row 2 has 3 columns, expected 2 (id, text)"),
+            ('id,text\n1,a\n2,"open\n3,c\n', "BAD_CSV", 3, "not valid CSV"),
+            ('id,text\n1,"a"b\n', "BAD_CSV", 2, "not valid CSV"),
+            ("id,text,id\n1,a,2\n", "DUPLICATE_COLUMN", 1, "twice in the header: id"),
+            ("id,body\n1,a\n", "NO_COLUMN", 1, "no column 'text': id, body"),
+            ("id,text\n", "NO_DOCUMENTS", None, "no documents"),
+            ("\n \nid,text\n", "NO_COLUMN", 2, "no column 'text'"),
+        ],
+    )
+    def test_bad_rows_are_named(self, data, code, line, says, tmp_path):
+        with pytest.raises(DataError) as caught:
+            read(written(tmp_path, data), format="csv")
+        assert caught.value.code == code
+        assert says in caught.value.message
+        assert line is None or str(caught.value.where).endswith(f":{line}")
+
+    def test_an_open_quote_does_not_take_the_rest_of_a_large_file(self, tmp_path):
+        data = "text\n" + "fine\n" * 10 + '"open\n' + "fine\n" * 100_000
+        with pytest.raises(DataError, match="quote left open") as caught:
+            read(written(tmp_path, data), format="csv", max_line_bytes=10_000)
+        assert str(caught.value.where).endswith(":12")
+
+    def test_a_field_may_be_as_long_as_a_line(self, tmp_path):
+        text = "word " * 400_000
+        found, _ = read(written(tmp_path, f'text\n"{text}"\n'), format="csv")
+        assert found == [[text.strip()]]
+
+    def test_the_header_may_follow_a_mark(self, tmp_path):
+        assert read(written(tmp_path, b"\xef\xbb\xbftext\nx\n"), format="csv")[0] == [["x"]]
+
+    @pytest.mark.parametrize(("delimiter", "kind"), [(",", "csv"), ("\t", "tsv")])
+    def test_a_header_is_not_taken_for_plain_text_nor_guessed(self, delimiter, kind, tmp_path):
+        path = written(tmp_path, delimiter.join(["id", "text", "label"]) + "\n" + delimiter.join("1a0") + "\n")
+        with pytest.raises(UsageError, match=kind.upper()) as caught:
+            read(path)
+        assert f"corpus.format={kind}" in (caught.value.hint or "")
+        assert read(path, format=kind)[0] == [["a"]]
+        assert read(path, format="text")[0][0][0].startswith("id")
+
+    @pytest.mark.parametrize("line", ["text", "In short, text, and more.", "a,b", "text,text", "text,", "a, text"])
+    def test_prose_with_commas_is_prose(self, line, tmp_path):
+        assert read(written(tmp_path, line + "\n"))[0] == [[line]]
+
+    def test_lines_cannot_be_left_out_of_quoted_rows(self):
+        for chosen in ({"format": "csv"}, {"format": "tsv", "quotes": "rfc4180"}):
+            with pytest.raises(UsageError, match="left out"):
+                CorpusSettings(encoding_errors="skip", **chosen).check()
+        for chosen in ({"format": "tsv"}, {"format": "csv", "quotes": "none"}, {}):
+            CorpusSettings(encoding_errors="skip", **chosen).check()
+        with pytest.raises(UsageError, match="every document"):
+            CorpusSettings(min_word_chars=5.0, max_word_chars=4.0).check()
+
+    def test_it_reads_what_the_csv_module_writes(self, tmp_path):
+        dice = random.Random(8)
+        texts = ["".join(dice.choices(['"', ",", "\n", "a", "é ", "\t", "'"], k=20)) + "x" for _ in range(500)]
+        buffer = io.StringIO()
+        writer = csv.writer(buffer)
+        writer.writerow(["n", "text"])
+        writer.writerows(enumerate(texts))
+        found, _ = read(written(tmp_path, buffer.getvalue()), format="csv")
+        assert found == [[line.strip() for line in text.split("\n") if line.strip()] for text in texts]
+
+    def test_glue_has_as_many_rows_as_lines(self, shared_data):
+        path = shared_data / "glue/SST-2/dev.tsv"
+        _, tally = read(path, format="tsv", text_column="sentence")
+        assert tally.documents == len(path.read_bytes().splitlines()) - 1 == 872
+
+
 class TestParquet:
+    def test_a_column_of_repeated_values(self, tmp_path):
+        column = pa.array(["one", "two", None, "one"]).dictionary_encode()
+        pq.write_table(pa.table({"text": column}), tmp_path / "corpus")
+        assert read(tmp_path / "corpus")[0] == [["one"], ["two"], ["one"]]
+
     def test_each_row_is_a_document(self, tmp_path):
         table = pa.table({"text": ["one\ntwo", None, "", "three"], "n": [1, 2, 3, 4]})
         pq.write_table(table, tmp_path / "corpus", row_group_size=2)
         found, tally = read(tmp_path / "corpus")
         assert found == [["one", "two"], ["three"]]
         assert tally.dropped == {"empty_texts": 2}
+
+    def test_a_large_row_group_is_not_held_whole(self, tmp_path):
+        table = pa.table({"text": [f"{number} " * 1000 for number in range(10_000)]})
+        pq.write_table(table, tmp_path / "corpus", row_group_size=10**9, use_dictionary=False, compression="none")
+        before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+        assert (size := table.nbytes) > 40_000_000
+        del table
+        pa.set_memory_pool(pool)
+        try:
+            _, tally = read(tmp_path / "corpus", max_document_chars=10**6)
+        finally:
+            pa.set_memory_pool(before)
+        assert tally.documents == 10_000
+        assert pool.max_memory() < size / 2
 
     @pytest.mark.parametrize(
         ("table", "code"),

@@ -1,6 +1,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -63,7 +64,11 @@ def test_small_files_share_a_piece_and_large_ones_do_not(tmp_path):
     for name, size in (("a", 10), ("b", 10), ("c", 500), ("d", 10), ("e", 95), ("f", 10)):
         (tmp_path / name).write_text("x" * size)
     pieces = plan_pieces(find_sources([tmp_path], report=Silent()), piece_bytes=100)
-    assert [[span.source.path.name for span in piece.spans] for piece in pieces] == [["a", "b", "c"], ["d", "e"], ["f"]]
+    assert [[Path(span.source.path).name for span in piece.spans] for piece in pieces] == [
+        ["a", "b", "c"],
+        ["d", "e"],
+        ["f"],
+    ]
     assert [piece.number for piece in pieces] == [0, 1, 2]
     assert [piece.bytes for piece in pieces] == [520, 105, 10]
 
