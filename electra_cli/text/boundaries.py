@@ -2,7 +2,8 @@
 
 Two places need a cut that changes nothing: counting words (whole lines of Chinese must not be counted as one chunk)
 and encoding a huge line in pieces. Both may cut only where `BertNormalizer` and `BertPreTokenizer` cut anyway, so these
-tables hold what those two components were asked, code point by code point, and a test asks them again.
+tables hold what those two components were asked, code point by code point, and a test asks them again. All tokenizers
+cut at the separators; a `CutRule` says which of the other tables hold for one.
 
 Rare punctuation is left out on purpose: a cut that is not made costs memory, never correctness.
 """
@@ -10,6 +11,7 @@ Rare punctuation is left out on purpose: a cut that is not made costs memory, ne
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 
 # Separators: `BertNormalizer(clean_text=True)` turns them into a space. Not U+000B, U+000C, U+001C-1F and U+0085, which
@@ -38,24 +40,42 @@ IDEOGRAPHS: tuple[tuple[int, int], ...] = (
 )  # fmt: skip
 
 
-def standing_alone(*, split_cjk: bool) -> tuple[tuple[int, int], ...]:
+@dataclass(frozen=True)
+class CutRule:
+    """Where a tokenizer ends words for certain: at white space, and at what is said here.
+
+    Attributes:
+        punctuation: whether each character of `PUNCTUATION` is a word of its own.
+        ideographs: whether each of `IDEOGRAPHS` is.
+    """
+
+    punctuation: bool = True
+    ideographs: bool = True
+
+
+def standing_alone(rule: CutRule) -> tuple[tuple[int, int], ...]:
     """Return the code point ranges whose characters are always words of their own."""
-    return PUNCTUATION + IDEOGRAPHS if split_cjk else PUNCTUATION
+    return (PUNCTUATION if rule.punctuation else ()) + (IDEOGRAPHS if rule.ideographs else ())
 
 
-@lru_cache(maxsize=2)
-def _cuts(split_cjk: bool) -> re.Pattern[str]:
-    ranges = SEPARATORS + standing_alone(split_cjk=split_cjk)
+@lru_cache(maxsize=4)
+def _cuts(rule: CutRule) -> re.Pattern[str]:
+    ranges = SEPARATORS + standing_alone(rule)
     return re.compile("[" + "".join(f"{re.escape(chr(a))}-{re.escape(chr(b))}" for a, b in ranges) + "]")
 
 
-def pieces(text: str, limit: int, *, split_cjk: bool) -> list[str]:
+def begins_with_boundary(text: str, *, rule: CutRule) -> bool:
+    """Whether the first character of `text` is one that can be cut at."""
+    return _cuts(rule).match(text) is not None
+
+
+def pieces(text: str, limit: int, *, rule: CutRule) -> list[str]:
     """Cut `text` into pieces whose words, one after another, are the words of the whole.
 
     Args:
         text: one line.
         limit: characters a piece should not exceed.
-        split_cjk: whether the normalizer isolates CJK ideographs.
+        rule: where the tokenizer ends words.
 
     Returns:
         The pieces in order; together they are `text`. One is longer than `limit` only where more than `limit`
@@ -63,7 +83,7 @@ def pieces(text: str, limit: int, *, split_cjk: bool) -> list[str]:
     """
     if len(text) <= limit:
         return [text]
-    cuts = _cuts(split_cjk)
+    cuts = _cuts(rule)
     found: list[str] = []
     start = 0
     while len(text) - start > limit:
