@@ -169,7 +169,7 @@ def test_the_check_of_shown_commands_can_fail(tmp_path):
     page.write_text("```bash\nt=$(electra tokenize a.txt \\\n  -o x) && electra frobnicate | head\n```\n", "utf-8")
     good, bad = shown_commands(page)
     check_command(good)
-    for wrong in (bad, [*good, "--nope"], [*good, "--set", "nope=1"], ["tokenize", "-o", "x"], [*good, "--set"]):
+    for wrong in (bad, [*good, "--nope"], [*good, "--set", "nope=1"], ["shard", "-o", "x"], [*good, "--set"]):
         with pytest.raises(AssertionError):
             check_command(wrong)
 

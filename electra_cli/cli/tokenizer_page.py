@@ -56,11 +56,16 @@ def _heading(items: Sequence[Inspected]) -> list[str]:
 
 
 def _vocabulary(items: Sequence[Inspected]) -> list[str]:
+    of = [item.parts.rules for item in items]
     rules = [
-        _row("lower-cased", [_yes(item.parts.lowercase) for item in items]),
-        _row("accents removed", [_yes(item.parts.strip_accents) for item in items]),
-        _row("each ideograph a word", [_yes(item.parts.split_cjk) for item in items]),
+        _row("lower-cased", [_yes(rule.lowercase) for rule in of]),
+        _row("accents removed", [_yes(rule.strip_accents) for rule in of]),
+        _row("each ideograph a word", [_yes(rule.split_cjk) for rule in of]),
     ]
+    if any(not rule.as_bert for rule in of):
+        rules.insert(0, _row("model", [rule.model for rule in of]))
+        rules.append(_row("each digit a word", [_yes(rule.split_digits) for rule in of]))
+        rules.append(_row("cut at white space alone", [_yes(rule.pre_segmented) for rule in of]))
     lines = [_row("", "AB"), *rules] if len(items) > 1 else rules
     lines.append(_compared("entries", [item.anatomy.entries for item in items]))
     lines += [_compared(f"  {kind}", [item.anatomy.kinds[kind] for item in items]) for kind in items[0].anatomy.kinds]

@@ -13,6 +13,7 @@ from electra_cli.data.pieces import Piece, read_piece
 from electra_cli.data.sources import CorpusSettings
 from electra_cli.data.word_tables import Item, WordTable
 from electra_cli.data.words import ChunkCounter
+from electra_cli.text.parts import WordRules
 from electra_cli.text.words import words_of
 
 HELD = 500_000
@@ -48,15 +49,13 @@ class CountJob:
     Attributes:
         folder: where a worker writes what it cannot hold.
         corpus: how text is read.
-        lowercase, strip_accents, split_cjk: how it becomes words (`text.words.words_of`).
+        rules: how it becomes words (`text.words.words_of`).
         held: distinct words that a worker holds.
     """
 
     folder: Path
     corpus: CorpusSettings
-    lowercase: bool
-    strip_accents: bool
-    split_cjk: bool
+    rules: WordRules
     held: int = HELD
 
     def start(self) -> Callable[[Piece], PieceWords]:
@@ -66,7 +65,7 @@ class CountJob:
     def _count(self, piece: Piece) -> PieceWords:
         tally = Tally()
         table = WordTable(self.folder, f"piece-{piece.number}", limit=self.held)
-        counter = ChunkCounter(split_cjk=self.split_cjk)
+        counter = ChunkCounter(rule=self.rules.cut_rule)
         for document in read_piece(piece, self.corpus, tally=tally):
             counter.add(document.lines)
             if counter.distinct > self.held:
@@ -79,4 +78,4 @@ class CountJob:
         return PieceWords(words, np.array([count for _, count in items], dtype=np.int64).tobytes(), (), tally)
 
     def _words(self, chunks: Mapping[str, int]) -> dict[str, int]:
-        return words_of(chunks, lowercase=self.lowercase, strip_accents=self.strip_accents, split_cjk=self.split_cjk)
+        return words_of(chunks, self.rules)

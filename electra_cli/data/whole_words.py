@@ -9,17 +9,8 @@ Shapes: B batch, L tokens in a row, P masked slots in a row, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
-
-from electra_cli.text.tokenizer_files import PREFIX
-
-
-def continuation_table(tokens: Sequence[str]) -> Tensor:
-    """Say of each entry of a WordPiece vocabulary (position is id) whether it continues a word: continues_V, bool."""
-    return torch.tensor([token.startswith(PREFIX) and len(token) > len(PREFIX) for token in tokens])
 
 
 def draw_whole_words(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from electra_cli.text.boundaries import CONTROLS, SEPARATORS, standing_alone
+from electra_cli.text.boundaries import CONTROLS, SEPARATORS, CutRule
 from electra_cli.text.words import TOO_LONG
 
 _BLOCK = 4_000_000  # characters counted at once: a distinct chunk costs a step of Python once a block
@@ -27,12 +27,12 @@ class ChunkCounter:
     """Counts of distinct chunks, fed line by line.
 
     Args:
-        split_cjk: whether the normalizer isolates CJK ideographs.
+        rule: where the tokenizer ends words.
     """
 
-    def __init__(self, *, split_cjk: bool) -> None:
+    def __init__(self, *, rule: CutRule) -> None:
         self._counts: dict[str, int] = {}
-        self._class_of = _classes(split_cjk=split_cjk)
+        self._class_of = _classes(rule)
         self._alone = np.zeros(len(self._class_of), dtype=np.int64)
         # Lines of ASCII, which most are in many languages, need a fourth of the memory traffic: kept apart.
         self._ascii: list[str] = []
@@ -107,9 +107,9 @@ class ChunkCounter:
         return data.translate(self._to_spaces, self._deleted).decode("ascii")
 
 
-def _classes(*, split_cjk: bool) -> npt.NDArray[np.uint8]:
+def _classes(rule: CutRule) -> npt.NDArray[np.uint8]:
     classes = np.full(0x110000, _KEEP, dtype=np.uint8)
-    for ranges, kind in ((CONTROLS, _DELETE), (SEPARATORS, _CUT), (standing_alone(split_cjk=split_cjk), _ALONE)):
+    for ranges, kind in ((CONTROLS, _DELETE), (SEPARATORS, _CUT), (rule.alone(), _ALONE)):
         for first, last in ranges:
             classes[first : last + 1] = kind
     return classes

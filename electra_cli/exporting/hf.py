@@ -53,7 +53,7 @@ class Network:
         return 1 if self.regression else len(self.labels)
 
 
-def config_json(network: Network) -> dict[str, Any]:
+def config_json(network: Network, *, pad_id: int = 0) -> dict[str, Any]:
     """The `config.json` that 4.x and 5.x of the public library read alike."""
     shape = network.shape
     config: dict[str, Any] = {
@@ -72,7 +72,7 @@ def config_json(network: Network) -> dict[str, Any]:
         "type_vocab_size": shape["types"],
         "initializer_range": 0.02,
         "layer_norm_eps": shape["eps"],
-        "pad_token_id": 0,
+        "pad_token_id": pad_id,
         "summary_type": "first",
         "summary_use_proj": True,
         "summary_activation": "gelu",

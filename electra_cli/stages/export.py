@@ -135,7 +135,7 @@ def _build(artifact: Artifact, part: Part, draft: Draft, settings: ExportSetting
             where=str(artifact.path),
             hint="the artifact is damaged; make it again",
         )
-    _write(artifact, source, tokenizer.files(), draft, settings)
+    _write(artifact, source, tokenizer, draft, settings)
     texts = sample_texts()
     asked = question(texts, [_encoded(tokenizer, pair) for pair in texts], positions=positions)
     answer = source.answer(asked)
@@ -151,15 +151,13 @@ def _build(artifact: Artifact, part: Part, draft: Draft, settings: ExportSetting
 
 def _encoded(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[list[int], int]:
     """Ids of one or two texts, uncut, and the length of the first segment."""
-    unlimited = 4 * sum(map(len, texts)) + 3  # Hangul falls apart into three pieces a syllable
+    unlimited = 10 * sum(map(len, texts)) + 3  # Hangul falls apart into three letters, of three bytes each
     first, second = texts[:1], texts[1:] or None
     ids, length = tokenizer.encode_pairs(first, second, max_length=unlimited)[0]
     return ids.tolist(), length
 
 
-def _write(
-    artifact: Artifact, source: Source, tokenizer_files: dict[str, bytes], draft: Draft, settings: ExportSettings
-) -> None:
+def _write(artifact: Artifact, source: Source, tokenizer: Tokenizer, draft: Draft, settings: ExportSettings) -> None:
     import json
 
     from safetensors.torch import save
@@ -172,8 +170,8 @@ def _write(
     tensors = checked_tensors(network, str(artifact.path))
     need_space(draft.path, bytes=4 * sum(tensor.numel() for tensor in tensors.values()), what="the export")
     draft.write_bytes("model.safetensors", save(tensors, {"format": "pt"}))
-    draft.write_json("config.json", config_json(network))
-    for name, data in tokenizer_files.items():
+    draft.write_json("config.json", config_json(network, pad_id=tokenizer.pad_id))
+    for name, data in tokenizer.files().items():
         if name == "tokenizer_config.json":
             # The tokenizer knows no model; the rows that fit are this network's.
             draft.write_json(name, {**json.loads(data), "model_max_length": network.shape["positions"]})

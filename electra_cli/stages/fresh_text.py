@@ -52,13 +52,13 @@ def rows_of_text(checkpoint: Artifact, texts: Sequence[Path], *, report: Reporte
 
 def _own_tokenizer(checkpoint: Artifact, out: Path, report: Reporter) -> Path:
     """The tokenizer that a checkpoint carries, as an artifact by itself."""
-    from electra_cli.text.tokenizer_files import FILES
-
     recipe = Recipe("tokenizer", "unpack", 1, {}, (checkpoint.ref("checkpoint"),))
     with claim(out, recipe, report=report) as held:
         assert held.draft is not None
-        for name in FILES:
-            held.draft.write_bytes(name, checkpoint.check_file(f"tokenizer/{name}").read_bytes())
+        for record in checkpoint.manifest.files:
+            if record.path.startswith("tokenizer/"):
+                data = checkpoint.check_file(record.path).read_bytes()
+                held.draft.write_bytes(record.path.removeprefix("tokenizer/"), data)
         shape = checkpoint.spec["architecture"]["discriminator"]
         spec = {"vocab_size": shape["vocab_size"], "special_ids": checkpoint.spec["special_ids"]}
         return held.draft.publish(spec=spec).path

@@ -12,7 +12,8 @@ from electra_cli.config import Settings, setting, table
 from electra_cli.data.sources import CorpusSettings, Source, find_sources
 from electra_cli.reporting import Reporter
 from electra_cli.text.anatomy import Anatomy, anatomy_of
-from electra_cli.text.tokenizer_files import TokenizerParts, read_parts
+from electra_cli.text.parts import TokenizerParts
+from electra_cli.text.tokenizer_files import read_parts
 
 if TYPE_CHECKING:
     from electra_cli.data.corpus import Tally
@@ -173,8 +174,11 @@ def _counted(
     """Return the distinct words of the text with their counts, cut only where every tokenizer cuts, and its bytes."""
     from electra_cli.data.corpus import read_documents
     from electra_cli.data.words import ChunkCounter
+    from electra_cli.text.boundaries import CutRule
 
-    counter = ChunkCounter(split_cjk=all(tokenizer.parts.split_cjk for tokenizer in tokenizers))
+    rules = [tokenizer.cut_rule for tokenizer in tokenizers]
+    common = CutRule(all(rule.punctuation for rule in rules), all(rule.ideographs for rule in rules))
+    counter = ChunkCounter(rule=common)
     size = 0
     for document in read_documents(sources, settings.corpus, tally=tally, report=report):
         counter.add(document.lines)

@@ -6,7 +6,6 @@ import torch
 
 from electra_cli.artifacts import Artifact
 from electra_cli.data.masking import MaskingRule
-from electra_cli.data.whole_words import continuation_table
 from electra_cli.runtime.machine import Machine
 from electra_cli.stages.pretrain_settings import ObjectiveSettings
 from electra_cli.text.tokenizer_files import read_parts
@@ -25,7 +24,7 @@ def masking_rule(objective: ObjectiveSettings, source: Artifact, *, vocab_size: 
         ArtifactError: the vocabulary is needed and damaged.
     """
     special = {name: int(number) for name, number in source.spec["special_ids"].items()}
-    never = tuple(sorted(special[name] for name in ("pad", "cls", "sep", "mask")))
+    never = tuple(sorted(number for name, number in special.items() if name != "unk"))
     words_W = continues_V = None
     if objective.shown_as_random:
         is_word_V = torch.ones(vocab_size, dtype=torch.bool)
@@ -33,7 +32,7 @@ def masking_rule(objective: ObjectiveSettings, source: Artifact, *, vocab_size: 
         words_W = is_word_V.nonzero()[:, 0].to(machine.device)
     if objective.whole_words:
         folder = source.check_file("tokenizer/tokenizer.json").parent
-        continues_V = continuation_table(read_parts(folder).tokens).to(machine.device)
+        continues_V = torch.tensor(read_parts(folder).continues_word()).to(machine.device)
     return MaskingRule(
         fraction=objective.mask_fraction,
         shown_as_mask=objective.shown_as_mask,

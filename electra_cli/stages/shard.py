@@ -148,13 +148,12 @@ def _build(
     from electra_cli.data.layouts import RowRule
     from electra_cli.data.pieces import plan_pieces, unit_size
     from electra_cli.data.units import UnitPlan
-    from electra_cli.text.tokenizer_files import FILES
 
     if not draft.resumed:
         # A token of English is 4.5 bytes of text, of Chinese 3, and takes 2: a first look, before hours of work.
         need_space(draft.path, bytes=sum(file.bytes for file in sources) * 2 // 3, what="a corpus of this size")
-    for name in FILES:
-        draft.write_bytes(f"tokenizer/{name}", tokenizer.file(name).read_bytes())
+    for part in tokenizer.manifest.files:
+        draft.write_bytes(f"tokenizer/{part.path}", tokenizer.file(part.path).read_bytes())
     plan = UnitPlan(
         folder=draft.path,
         tokenizer=draft.path / "tokenizer",

@@ -1,4 +1,4 @@
-"""Raw text → tokenizer: a WordPiece vocabulary that is the same to the byte whenever the text is the same."""
+"""Raw text → tokenizer: a vocabulary that is the same to the byte whenever the text is the same."""
 
 from __future__ import annotations
 
@@ -6,26 +6,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import model_validator
+
 from electra_cli.artifacts import Draft, Recipe, check_output, claim
 from electra_cli.config import Settings, execution, setting, shaping, table
 from electra_cli.data.sources import CorpusSettings
 from electra_cli.reporting import Reporter
 from electra_cli.stages.corpus_words import CorporaSettings, Corpus, CorpusWords, count_words, find_corpora, references
 from electra_cli.stages.outcome import Outcome
+from electra_cli.stages.tokenizer_spec import summary_of, tokenizer_spec
+from electra_cli.text.parts import MAX_EXTRA, MAX_VOCABULARY, Model, WordRules, problem_of_extra
 
 STAGE = "tokenize"
 STAGE_VERSION = 1
 
 
 class TokenizeSettings(Settings):
-    """How text is normalised and how large the vocabulary becomes."""
+    """How text is normalised and cut into words, and how large the vocabulary becomes."""
 
+    model: Model = setting(
+        "wordpiece",
+        "How words become pieces: wordpiece as in BERT and the paper; bpe over bytes, which has no [UNK]; unigram, the "
+        "pieces that make the text most probable.",
+    )
     vocab_size: int = setting(
         30_522,
         "Entries of the vocabulary, special tokens included. 30,522 is BERT's and ELECTRA's for English, 21,128 BERT's "
         "for Chinese. A text that does not fill it gives a smaller one, with a warning.",
         ge=8,
-        le=1_000_000,
+        le=MAX_VOCABULARY,
     )
     lowercase: bool = setting(True, "Lower-case the text.")
     strip_accents: bool | None = setting(
@@ -34,15 +43,37 @@ class TokenizeSettings(Settings):
         "Not given: as `lowercase`, which is BERT's rule.",
     )
     split_cjk: bool = setting(True, "Make every CJK ideograph a word of its own, as BERT does.")
+    split_digits: bool = setting(
+        False, "Make every digit a word of its own, so that 1945 is four tokens; BERT does not."
+    )
+    pre_segmented: bool = setting(
+        False,
+        "Let white space alone separate words, which a segmenter has put there (jieba, MeCab): no cut at punctuation, "
+        "and none at ideographs whatever split_cjk says. All later text must be segmented alike.",
+    )
+    special_tokens: tuple[str, ...] = setting(
+        (),
+        'Entries after [MASK] that text never becomes, for use of your own, such as ["[DOC]"].',
+        max_length=MAX_EXTRA,
+    )
+    placeholders: tuple[str, ...] = setting(
+        (),
+        'Strings that stand in the text and are one token each, whatever is around them, such as ["<URL>", "<USER>"]; '
+        "matched before the text is lower-cased.",
+        max_length=MAX_EXTRA,
+    )
     coverage: float = setting(
         0.9999,
         "Share of the text's characters that the alphabet covers; a word with a character outside it is [UNK]. "
-        "0.9999 is about 300 characters for English Wikipedia and 8,700 for Chinese, whose characters are words.",
+        "0.9999 is about 300 characters for English Wikipedia and 8,700 for Chinese, whose characters are words. Not "
+        "for bpe, whose alphabet is the 256 bytes.",
         gt=0.0,
         le=1.0,
     )
     limit_alphabet: int | None = setting(
-        None, "At most this many characters in the alphabet, the most frequent ones, whatever they cover.", ge=1
+        None,
+        "At most this many characters in the alphabet, the most frequent ones, whatever they cover. Not for bpe.",
+        ge=1,
     )
     min_frequency: int = setting(2, "A piece of several characters must occur at least this often.", ge=1)
     unused: int = setting(
@@ -63,6 +94,31 @@ class TokenizeSettings(Settings):
     workers: int = setting(
         0, "Processes that count words; 0 for one on each core. The result is the same.", shapes=False, ge=0, le=1024
     )
+
+    @model_validator(mode="after")
+    def _agree(self) -> TokenizeSettings:
+        if self.pre_segmented and self.split_digits:
+            raise ValueError("pre_segmented lets white space alone separate words: it cannot go with split_digits")
+        if self.model == "bpe" and (self.limit_alphabet is not None or self.coverage != 0.9999):
+            raise ValueError("bpe has the 256 bytes as its alphabet: it cannot go with limit_alphabet or coverage")
+        seen: set[str] = set()
+        for name in (*self.special_tokens, *self.placeholders):
+            if problem := problem_of_extra(name, seen):
+                raise ValueError(f"{name!r} among special_tokens and placeholders {problem}")
+            seen.add(name)
+        return self
+
+    def rules(self) -> WordRules:
+        """Return the rules by which text becomes words."""
+        return WordRules(
+            model=self.model,
+            lowercase=self.lowercase,
+            strip_accents=self.lowercase if self.strip_accents is None else self.strip_accents,
+            split_cjk=self.split_cjk and not self.pre_segmented,
+            split_digits=self.split_digits,
+            pre_segmented=self.pre_segmented,
+            placeholders=self.placeholders,
+        )
 
 
 def run(texts: Sequence[Path | str], out: Path, *, settings: TokenizeSettings, report: Reporter) -> Outcome:
@@ -94,7 +150,7 @@ def run(texts: Sequence[Path | str], out: Path, *, settings: TokenizeSettings, r
         )
         with claim(out, recipe, report=report) as claimed:
             if claimed.done is not None:
-                return Outcome(claimed.done, "up to date", _summary(claimed.done.spec))
+                return Outcome(claimed.done, "up to date", summary_of(claimed.done.spec))
             assert claimed.draft is not None
             return _build(corpora, claimed.draft, settings, report)
 
@@ -102,15 +158,14 @@ def run(texts: Sequence[Path | str], out: Path, *, settings: TokenizeSettings, r
 def _build(corpora: Sequence[Corpus], draft: Draft, settings: TokenizeSettings, report: Reporter) -> Outcome:
     from electra_cli.data.counting import CountJob
     from electra_cli.text.tokenizer import Tokenizer
-    from electra_cli.text.wordpiece import train
+    from electra_cli.text.training import assembled, train
+    from electra_cli.text.vocabulary import Wanted
 
-    strip_accents = settings.lowercase if settings.strip_accents is None else settings.strip_accents
+    rules = settings.rules()
     job = CountJob(
         folder=draft.path / "words",
         corpus=settings.corpus,
-        lowercase=settings.lowercase,
-        strip_accents=strip_accents,
-        split_cjk=settings.split_cjk,
+        rules=rules,
     )
     limit, workers = settings.max_distinct_words, settings.workers
     counted = count_words(corpora, job, settings.corpora, limit=limit, workers=workers, report=report)
@@ -121,43 +176,38 @@ def _build(corpora: Sequence[Corpus], draft: Draft, settings: TokenizeSettings, 
             f"{counted.bounded.left_out:,} distinct words are left out, each of which occurs less than "
             f"{counted.bounded.least} times (max_distinct_words {limit:,})"
         )
-    vocabulary = train(
-        words,
-        vocab_size=settings.vocab_size,
+    wanted = Wanted(
+        size=settings.vocab_size,
         min_frequency=settings.min_frequency,
         coverage=settings.coverage,
         limit_alphabet=settings.limit_alphabet,
         unused=settings.unused,
+        extra=(*settings.special_tokens, *settings.placeholders),
     )
+    vocabulary = train(words, wanted, rules)
     if len(vocabulary.tokens) < settings.vocab_size:
         report.warn(
             f"the text gives only {len(vocabulary.tokens):,} of the {settings.vocab_size:,} entries wanted; "
             "the tokenizer has that many"
         )
-    tokenizer = Tokenizer.from_vocab(
-        vocabulary.tokens,
-        lowercase=settings.lowercase,
-        strip_accents=strip_accents,
-        split_cjk=settings.split_cjk,
-        model_max_length=settings.model_max_length,
+    tokenizer = Tokenizer(
+        assembled(
+            vocabulary,
+            rules,
+            special_tokens=settings.special_tokens,
+            model_max_length=settings.model_max_length,
+        )
     )
     for name, data in tokenizer.files().items():
         draft.write_bytes(name, data)
-    spec = {
-        "vocab_size": tokenizer.vocab_size,
-        "special_ids": tokenizer.special_table(),
-        "lowercase": settings.lowercase,
-        "strip_accents": strip_accents,
-        "split_cjk": settings.split_cjk,
-        "alphabet": vocabulary.alphabet,
-    }
+    spec = tokenizer_spec(tokenizer, alphabet=vocabulary.alphabet)
     provenance: dict[str, Any] = {
         **_text_counts(corpora, counted),
         "alphabet_coverage": vocabulary.coverage,
         "unknown_words": vocabulary.unknown_words,
     }
     artifact = draft.publish(spec=spec, provenance=provenance)
-    summary = {**_summary(spec), "documents": tally.documents, "unknown_words": vocabulary.unknown_words}
+    summary = {**summary_of(spec), "documents": tally.documents, "unknown_words": vocabulary.unknown_words}
     return Outcome(artifact, "resumed" if draft.resumed else "built", summary)
 
 
@@ -181,7 +231,3 @@ def _text_counts(corpora: Sequence[Corpus], counted: CorpusWords) -> dict[str, A
         left_out = {"less_than": words.least, "distinct": words.left_out, "occurrences": words.occurrences_left_out}
         found["rare_words_left_out"] = left_out
     return found
-
-
-def _summary(spec: dict[str, Any]) -> dict[str, Any]:
-    return {name: spec[name] for name in ("vocab_size", "alphabet")}

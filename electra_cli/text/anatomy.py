@@ -9,12 +9,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+from electra_cli.text.parts import BYTE_MARK, MARKS, PREFIX, SPECIALS, TokenizerParts, byte_alphabet
 from electra_cli.text.scripts import script_of_word
-from electra_cli.text.tokenizer_files import PREFIX, SPECIALS, TokenizerParts
 
 KINDS = ("special tokens", "[unused] slots", "characters", "continuing characters", "word beginnings", "continuations")
-"""Of entries: the five special ones, free slots, single characters that begin a word or (`##c`) continue one, longer
-pieces that begin a word (whole words among them), longer pieces that continue one."""
+"""Of entries: special ones and placeholders, free slots, single characters that begin a word or continue one, longer
+pieces that begin a word (whole words among them), longer pieces that continue one. Of BPE, characters are bytes."""
 NO_TEXT = frozenset(KINDS[:2])
 """Kinds that text never becomes."""
 
@@ -51,7 +51,9 @@ class Entry:
 
 def entries_of(parts: TokenizerParts) -> list[Entry]:
     """Return what each entry of the vocabulary is; position is id."""
-    return [_entry(token) for token in parts.tokens]
+    named = {*SPECIALS, *parts.special_tokens, *parts.rules.placeholders}
+    pairs = zip(parts.tokens, parts.continues_word(), strict=True)
+    return [Entry(KINDS[0], token) if token in named else _entry(token, continues, parts) for token, continues in pairs]
 
 
 def anatomy_of(parts: TokenizerParts, *, examples: int) -> Anatomy:
@@ -75,11 +77,18 @@ def anatomy_of(parts: TokenizerParts, *, examples: int) -> Anatomy:
     )
 
 
-def _entry(token: str) -> Entry:
-    if token in SPECIALS:
-        return Entry(KINDS[0], token)
+def _entry(token: str, continues: bool, parts: TokenizerParts) -> Entry:
     if _UNUSED.match(token):
         return Entry(KINDS[1], token)
-    continues = token.startswith(PREFIX) and len(token) > len(PREFIX)
-    text = token[len(PREFIX) :] if continues else token
-    return Entry(KINDS[(2 if len(text) == 1 else 4) + continues], text)
+    model = parts.rules.model
+    prefix = {"wordpiece": PREFIX if continues else "", "bpe": BYTE_MARK, "unigram": MARKS["unigram"]}[model]
+    text = token.removeprefix(prefix) or token
+    return Entry(KINDS[(2 if len(text) == 1 else 4) + continues], _of_bytes(text) if model == "bpe" else text)
+
+
+def _of_bytes(text: str) -> str:
+    """Return what byte-level BPE writes as `text`; parts of a character become U+FFFD."""
+    return bytes(_BYTES[char] for char in text).decode("utf-8", "replace")
+
+
+_BYTES = {char: byte for byte, char in enumerate(byte_alphabet())}

@@ -2,7 +2,8 @@
 
 Two places need a cut that changes nothing: counting words (whole lines of Chinese must not be counted as one chunk)
 and encoding a huge line in pieces. Both may cut only where `BertNormalizer` and `BertPreTokenizer` cut anyway, so these
-tables hold what those two components were asked, code point by code point, and a test asks them again.
+tables hold what those two components were asked, code point by code point, and a test asks them again. All tokenizers
+cut at the separators; a `CutRule` says which of the other tables hold for one.
 
 Rare punctuation is left out on purpose: a cut that is not made costs memory, never correctness.
 """
@@ -12,9 +13,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-
-import numpy as np
-import numpy.typing as npt
 
 # Separators: `BertNormalizer(clean_text=True)` turns them into a space. Not U+000B, U+000C, U+001C-1F and U+0085, which
 # `str.split` cuts at too: the normalizer deletes those, and so joins what stands on both sides.
@@ -59,42 +57,33 @@ class CutRule:
         lowercase: whether lower-casing the ASCII letters beforehand changes nothing.
     """
 
-    punctuation: bool
-    ideographs: bool
-    lowercase: bool
+    punctuation: bool = True
+    ideographs: bool = True
+    lowercase: bool = False
 
     def alone(self) -> tuple[tuple[int, int], ...]:
         """Return the code point ranges whose characters are parts of their own."""
         return (PUNCTUATION if self.punctuation else ()) + (IDEOGRAPHS if self.ideographs else ())
 
 
-def kind_table(rule: CutRule) -> npt.NDArray[np.uint8]:
-    """Return SPACE, WORD or ALONE for each code point: (0x110000,)."""
-    kinds = np.full(0x110000, WORD, dtype=np.uint8)
-    for ranges, kind in ((SEPARATORS, SPACE), (rule.alone(), ALONE)):
-        for first, last in ranges:
-            kinds[first : last + 1] = kind
-    return kinds
-
-
-def standing_alone(*, split_cjk: bool) -> tuple[tuple[int, int], ...]:
-    """Return the code point ranges whose characters are always words of their own."""
-    return PUNCTUATION + IDEOGRAPHS if split_cjk else PUNCTUATION
-
-
-@lru_cache(maxsize=2)
-def _cuts(split_cjk: bool) -> re.Pattern[str]:
-    ranges = SEPARATORS + standing_alone(split_cjk=split_cjk)
+@lru_cache(maxsize=4)
+def _cuts(rule: CutRule) -> re.Pattern[str]:
+    ranges = SEPARATORS + rule.alone()
     return re.compile("[" + "".join(f"{re.escape(chr(a))}-{re.escape(chr(b))}" for a, b in ranges) + "]")
 
 
-def pieces(text: str, limit: int, *, split_cjk: bool) -> list[str]:
+def begins_with_boundary(text: str, *, rule: CutRule) -> bool:
+    """Whether the first character of `text` is one that can be cut at."""
+    return _cuts(rule).match(text) is not None
+
+
+def pieces(text: str, limit: int, *, rule: CutRule) -> list[str]:
     """Cut `text` into pieces whose words, one after another, are the words of the whole.
 
     Args:
         text: one line.
         limit: characters a piece should not exceed.
-        split_cjk: whether the normalizer isolates CJK ideographs.
+        rule: where the tokenizer ends words.
 
     Returns:
         The pieces in order; together they are `text`. One is longer than `limit` only where more than `limit`
@@ -102,7 +91,7 @@ def pieces(text: str, limit: int, *, split_cjk: bool) -> list[str]:
     """
     if len(text) <= limit:
         return [text]
-    cuts = _cuts(split_cjk)
+    cuts = _cuts(rule)
     found: list[str] = []
     start = 0
     while len(text) - start > limit:

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
+from electra_cli.text.parts import PREFIX
 from electra_cli.text.tokenizer import Tokenizer
-from electra_cli.text.tokenizer_files import PREFIX
 
 Ids = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int64]

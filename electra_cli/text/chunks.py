@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from electra_cli.text.boundaries import ALONE, REST, SPACE, WORD, CutRule, kind_table
+from electra_cli.text.boundaries import ALONE, REST, SEPARATORS, SPACE, WORD, CutRule
 
 Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
@@ -67,7 +67,7 @@ class Chunker:
 
     def __init__(self, rule: CutRule) -> None:
         self._lowercase = rule.lowercase
-        self._kind_of = kind_table(rule)
+        self._kind_of = _kinds(rule)
         self._kind_of_byte = self._kind_of[:128].tobytes() + bytes([WORD]) * 128
 
     def cut(self, text: bytes, start: int, *, size: int) -> Block:
@@ -142,3 +142,12 @@ def _last_cut(kinds: Bytes) -> int:
         if len(found):
             return int(found[-1]) + 1 + max(0, len(kinds) - look)
     return 0
+
+
+def _kinds(rule: CutRule) -> Bytes:
+    """Return SPACE, WORD or ALONE for each code point: (0x110000,)."""
+    kinds = np.full(0x110000, WORD, dtype=np.uint8)
+    for ranges, kind in ((SEPARATORS, SPACE), (rule.alone(), ALONE)):
+        for first, last in ranges:
+            kinds[first : last + 1] = kind
+    return kinds

@@ -1,65 +1,56 @@
-"""From text to token ids with one of our WordPiece tokenizers."""
+"""From text to token ids with one of our tokenizers."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from electra_cli.errors import DataError
-from electra_cli.text.boundaries import CutRule, pieces
-from electra_cli.text.tokenizer_files import LONGEST_WORD, PREFIX, SPECIALS, TokenizerParts, read_parts, write_parts
+from electra_cli.text.boundaries import CutRule, begins_with_boundary, pieces
+from electra_cli.text.parts import SPECIALS, TokenizerParts, WordRules
+from electra_cli.text.tokenizer_files import read_parts, write_parts
+from electra_cli.text.tokenizer_json import library_json
 
 Ids = npt.NDArray[np.int64]
 
+# The library needs about 140 bytes a character of one string, but frees them: long lines are cut, at boundaries.
 LONGEST_RUN = 100_000
-"""Characters; more without any boundary are one `[UNK]`. The library needs about 140 bytes for each character of one
-string, but frees them: long lines are cut, at boundaries."""
+"""Characters that follow each other without a boundary; more are one `[UNK]` (WordPiece) or are cut here."""
 # Characters handed over in one call: enough to pay for the call, little enough to bound the memory.
 _BATCH = 1_000_000
 
 
 class Tokenizer:
-    """A WordPiece tokenizer with BERT's normalizer and pre-tokenizer.
+    """A WordPiece, BPE or Unigram tokenizer with BERT's normalizer.
 
     Text never becomes a special token: a literal "[MASK]" in it is a bracket, a word and a bracket, as in the released
-    code. `transformers`, which loads the same files, is laxer there.
+    code. `transformers`, which loads the same files, is laxer there. Placeholders it does become.
 
     Attributes:
         parts: vocabulary and settings.
         raw: the library's tokenizer, without special tokens and without post-processor.
         vocab_size: number of entries, special tokens included.
         pad_id, unk_id, cls_id, sep_id, mask_id: ids of the special tokens.
-        special_ids: the five of them.
+        special_ids: the five of them, and those of the user's own special tokens.
     """
 
     def __init__(self, parts: TokenizerParts) -> None:
-        ids = {token: position for position, token in enumerate(parts.tokens)}
         self.parts = parts
-        self.raw = tokenizers.Tokenizer(
-            models.WordPiece(
-                ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD, continuing_subword_prefix=PREFIX
-            )
-        )
-        self.raw.normalizer = normalizers.BertNormalizer(
-            clean_text=True,
-            handle_chinese_chars=parts.split_cjk,
-            strip_accents=parts.strip_accents,
-            lowercase=parts.lowercase,
-        )
-        self.raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        self.raw.decoder = decoders.WordPiece(prefix=PREFIX, cleanup=True)
+        self.raw = tokenizers.Tokenizer.from_str(json.dumps(library_json(parts)))
         self.vocab_size = len(parts.tokens)
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (ids[name] for name in SPECIALS)
-        self.special_ids = frozenset(ids[name] for name in SPECIALS)
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (parts.ids[name] for name in SPECIALS)
+        self.special_ids = frozenset(parts.ids[name] for name in (*SPECIALS, *parts.special_tokens))
+        self._placeholder_ids = frozenset(parts.ids[name] for name in parts.rules.placeholders)
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """Load the tokenizer whose three files lie in `folder`; ArtifactError if they are not ours."""
+        """Load the tokenizer whose files lie in `folder`; ArtifactError if they are not ours."""
         return cls(read_parts(folder))
 
     @classmethod
@@ -72,30 +63,25 @@ class Tokenizer:
         split_cjk: bool = True,
         model_max_length: int = 512,
     ) -> Tokenizer:
-        """Make a tokenizer of a vocabulary (position is id); `strip_accents` None means as `lowercase`."""
-        return cls(
-            TokenizerParts(
-                tokens=tuple(tokens),
-                lowercase=lowercase,
-                strip_accents=lowercase if strip_accents is None else strip_accents,
-                split_cjk=split_cjk,
-                model_max_length=model_max_length,
-            )
-        )
+        """Make a WordPiece tokenizer of a vocabulary (position is id); `strip_accents` None means as `lowercase`."""
+        strip_accents = lowercase if strip_accents is None else strip_accents
+        rules = WordRules(lowercase=lowercase, strip_accents=strip_accents, split_cjk=split_cjk)
+        return cls(TokenizerParts(tokens=tuple(tokens), rules=rules, model_max_length=model_max_length))
+
+    @property
+    def cut_rule(self) -> CutRule:
+        """Where text can be cut without a change to its ids, beside white space."""
+        return self.parts.rules.cut_rule
 
     @property
     def tokens(self) -> tuple[str, ...]:
         """The vocabulary; position is id."""
         return self.parts.tokens
 
-    @property
-    def cut_rule(self) -> CutRule:
-        """Where text may be cut without changing its ids."""
-        return CutRule(punctuation=True, ideographs=self.parts.split_cjk, lowercase=self.parts.lowercase)
-
     def special_table(self) -> dict[str, int]:
-        """Return the ids of the special tokens by name: pad, unk, cls, sep, mask."""
-        return dict(pad=self.pad_id, unk=self.unk_id, cls=self.cls_id, sep=self.sep_id, mask=self.mask_id)
+        """Return the ids of the special tokens by name: pad, unk, cls, sep, mask, and the user's own as they are."""
+        table = dict(pad=self.pad_id, unk=self.unk_id, cls=self.cls_id, sep=self.sep_id, mask=self.mask_id)
+        return table | {name: self.parts.ids[name] for name in self.parts.special_tokens}
 
     def files(self) -> dict[str, bytes]:
         """Return the contents of the files that `load` and `transformers` read, by name."""
@@ -104,8 +90,9 @@ class Tokenizer:
     def encode_lines(self, lines: Sequence[str]) -> list[Ids]:
         """Return the ids of each line, without special tokens.
 
-        Memory stays bounded whatever the length of a line. A run of more than 100,000 characters without white space,
-        punctuation or ideograph is one `[UNK]`.
+        Memory stays bounded whatever the length of a line. A run of more than 100,000 characters that nothing cuts
+        (white space, and for WordPiece punctuation and ideographs) is one `[UNK]` in WordPiece; BPE and Unigram take it
+        in words of that length.
 
         Raises:
             DataError: a line holds half of a surrogate pair.
@@ -141,10 +128,18 @@ class Tokenizer:
         return found
 
     def decode(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> str:
-        """Return readable text for `ids`; special tokens are left out, what normalisation removed stays gone."""
-        kept = [self.parts.tokens[i] for i in map(int, ids) if i not in self.special_ids or i == self.unk_id]
+        """Return readable text for `ids`; special tokens are left out, what normalisation removed stays gone.
+
+        The text of BPE and Unigram is the normalised one, but for the white space around placeholders.
+        """
+        kept = [i for i in map(int, ids) if i not in self.special_ids or i == self.unk_id]
         decoder = self.raw.decoder
-        return "" if decoder is None or not kept else str(decoder.decode(kept))
+        assert decoder is not None
+        found: list[str] = []
+        for placed, run in groupby(kept, key=lambda i: i in self._placeholder_ids):
+            tokens = [self.parts.tokens[i] for i in run]
+            found += tokens if placed else [str(decoder.decode(tokens))]
+        return " ".join(found)
 
     def _joined(self, *segments: Ids) -> Ids:
         parts: list[Sequence[int] | Ids] = [[self.cls_id]]
@@ -158,9 +153,7 @@ class Tokenizer:
         texts: list[str] = []
         size = 0
         for owner, line in enumerate(lines):
-            for piece in (
-                pieces(line, LONGEST_RUN, split_cjk=self.parts.split_cjk) if len(line) > LONGEST_RUN else (line,)
-            ):
+            for piece in self._pieces(line) if len(line) > LONGEST_RUN else (line,):
                 owners.append(owner)
                 texts.append(piece)
                 size += len(piece)
@@ -169,6 +162,19 @@ class Tokenizer:
                     owners, texts, size = [], [], 0
         if texts:
             yield owners, texts
+
+    def _pieces(self, line: str) -> Iterator[str]:
+        """Yield parts of a long line whose ids, one after another, are the line's; placeholders by themselves."""
+        rules = self.parts.rules
+        pattern = rules.placeholder_pattern
+        for part in pattern.split(line) if pattern else (line,):
+            for piece in pieces(part, LONGEST_RUN, rule=rules.cut_rule_between_placeholders):
+                if len(piece) <= LONGEST_RUN or rules.model == "wordpiece":
+                    yield piece
+                    continue
+                run = begins_with_boundary(piece, rule=rules.cut_rule_between_placeholders)
+                yield piece[:run]
+                yield from (piece[at : at + LONGEST_RUN] for at in range(run, len(piece), LONGEST_RUN))
 
     def _encode(self, texts: list[str]) -> list[Ids]:
         endless = {i for i, text in enumerate(texts) if len(text) > LONGEST_RUN}

@@ -11,6 +11,7 @@ from electra_cli.data.sources import CorpusSettings, find_sources
 from electra_cli.data.word_tables import WordTable
 from electra_cli.data.workers import work_through
 from electra_cli.reporting import Silent
+from electra_cli.text.parts import WordRules
 from electra_cli.text.words import TOO_LONG
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -36,7 +37,7 @@ def counted(pieces, job, workers, limit):
 
 
 def test_workers_and_what_they_hold_do_not_matter(pieces, tmp_path):
-    job = {"corpus": CorpusSettings(), "lowercase": True, "strip_accents": True, "split_cjk": True}
+    job = {"corpus": CorpusSettings(), "rules": WordRules()}
     expected = Counter()
     for number in range(5):
         for line in range(40):
@@ -55,12 +56,13 @@ def test_a_word_of_megabytes_needs_little_memory(tmp_path):
     script = (
         "import resource, sys\n"
         "from electra_cli.data.words import ChunkCounter\n"
+        "from electra_cli.text.parts import WordRules\n"
         "from electra_cli.text.words import TOO_LONG, words_of\n"
         "import tokenizers\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "counter = ChunkCounter(split_cjk=True)\n"
+        "counter = ChunkCounter(rule=WordRules().cut_rule)\n"
         "counter.add([open(sys.argv[1], encoding='utf-8').read()])\n"
-        "words = words_of(counter.drain(), lowercase=True, strip_accents=True, split_cjk=True)\n"
+        "words = words_of(counter.drain(), WordRules())\n"
         "assert words == {'ab': 2, TOO_LONG: 2}, words.keys()\n"
         "grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024\n"
         "assert grown < 300, grown\n"

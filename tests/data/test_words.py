@@ -7,6 +7,8 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from electra_cli.data import words as module
 from electra_cli.data.words import ChunkCounter
+from electra_cli.text.boundaries import CutRule
+from electra_cli.text.parts import WordRules
 from electra_cli.text.words import words_of
 
 # Letters, marks, format characters, ideographs and their compatibility forms, characters that normalise to punctuation.
@@ -31,15 +33,15 @@ def counted_directly(lines, **flags):
 @settings(max_examples=200, deadline=None)
 def test_the_table_equals_direct_counting(lines, lowercase, strip_accents, split_cjk):
     flags = {"lowercase": lowercase, "strip_accents": strip_accents, "split_cjk": split_cjk}
-    counter = ChunkCounter(split_cjk=split_cjk)
+    counter = ChunkCounter(rule=CutRule(ideographs=split_cjk))
     counter.add(lines)
-    assert words_of(counter.total(), **flags) == counted_directly(lines, **flags)
+    assert words_of(counter.total(), WordRules(**flags)) == counted_directly(lines, **flags)
 
 
 def test_counting_in_many_blocks_is_the_same(monkeypatch):
     lines = ["the cat, the dog", "字字国 the", "", "\t", "DOG cat\x0bcat"] * 40
     monkeypatch.setattr(module, "_BLOCK", 50)
-    counter = ChunkCounter(split_cjk=True)
+    counter = ChunkCounter(rule=CutRule())
     for start in range(0, len(lines), 7):
         counter.add(lines[start : start + 7])
     assert counter.total() == {"the": 120, "cat": 40, "dog": 40, ",": 40, "字": 80, "国": 40, "DOG": 40, "catcat": 40}
@@ -48,6 +50,6 @@ def test_counting_in_many_blocks_is_the_same(monkeypatch):
 
 
 def test_chinese_text_does_not_fill_memory_with_sentences():
-    counter = ChunkCounter(split_cjk=True)
+    counter = ChunkCounter(rule=CutRule())
     counter.add("".join(chr(0x4E00 + (i * j) % 300) for j in range(50)) + "。" for i in range(200))
     assert len(counter.total()) <= 301

@@ -6,8 +6,8 @@ import pytest
 
 from electra_cli.exporting.parity import sample_texts
 from electra_cli.exporting.reference_tokenizer import ReferenceTokenizer
+from electra_cli.text.parts import SPECIALS
 from electra_cli.text.tokenizer import Tokenizer
-from electra_cli.text.tokenizer_files import SPECIALS
 
 AWKWARD = [
     "",

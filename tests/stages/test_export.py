@@ -25,8 +25,11 @@ from electra_cli.model.shape import EncoderShape, generator_shape
 from electra_cli.reporting import Silent
 from electra_cli.stages.export import ExportSettings, run
 from electra_cli.stages.outcome import Outcome
+from electra_cli.text.parts import SPECIALS, WordRules
 from electra_cli.text.tokenizer import Tokenizer
-from electra_cli.text.tokenizer_files import SPECIALS
+from electra_cli.text.training import assembled, train
+from electra_cli.text.vocabulary import Wanted
+from electra_cli.text.words import words_of
 
 transformers = pytest.importorskip("transformers")
 
@@ -65,10 +68,16 @@ def randomized(model: torch.nn.Module, seed: int) -> torch.nn.Module:
 
 
 def make_checkpoint(
-    out: Path, *, narrow: bool = True, shared: bool = False, lowercase: bool = True, strip: bool | None = None
+    out: Path,
+    *,
+    narrow: bool = True,
+    shared: bool = False,
+    lowercase: bool = True,
+    strip: bool | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Artifact:
     """A small checkpoint with random weights; `narrow` embeddings need a projection, a `shared` encoder is both's."""
-    tokenizer = Tokenizer.from_vocab(vocabulary(), lowercase=lowercase, strip_accents=strip)
+    tokenizer = tokenizer or Tokenizer.from_vocab(vocabulary(), lowercase=lowercase, strip_accents=strip)
     shape = EncoderShape(
         vocab_size=tokenizer.vocab_size,
         embedding_size=16 if narrow else 32,
@@ -400,3 +409,36 @@ def test_a_finetuned_model_has_no_generator(tmp_path):
     with pytest.raises(UsageError) as caught:
         run(artifact.path, tmp_path / "out", settings=ExportSettings(part="generator"))
     assert caught.value.code == "NO_SUCH_PART"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "rules",
+    [
+        WordRules(model="bpe", split_cjk=False, placeholders=("<URL>",)),
+        WordRules(model="unigram", lowercase=False, strip_accents=False, split_digits=True),
+        WordRules(pre_segmented=True, split_cjk=False),
+    ],
+    ids=lambda rules: rules.model,
+)
+def test_tokenizers_of_all_kinds_are_exported(rules: WordRules, tmp_path: Path) -> None:
+    """The stage itself compares ids of the sample texts in another process; here of others, by the library."""
+    words = words_of({chunk: 2 for text in (ENGLISH, CHINESE, GERMAN, KOREAN) for chunk in text.split()}, rules)
+    extra = ("[DOC]", *rules.placeholders)
+    tokenizer = Tokenizer(assembled(train(words, Wanted(700, extra=extra), rules), rules, special_tokens=("[DOC]",)))
+    folder = run(make_checkpoint(tmp_path / "in", tokenizer=tokenizer).path, tmp_path / "out").artifact.path
+    theirs = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    for text in (ENGLISH, CHINESE, GERMAN, KOREAN, f"see <URL>{KOREAN}"):
+        ((ids, _),) = tokenizer.encode_pairs([text], [ENGLISH], max_length=999)
+        assert theirs(text, ENGLISH).input_ids == ids.tolist()
+    assert theirs.model_max_length == 48
+
+
+@pytest.mark.slow
+def test_a_pad_that_is_not_the_first_entry_is_exported_as_what_it_is(tmp_path: Path) -> None:
+    first, *others = vocabulary()
+    tokenizer = Tokenizer.from_vocab([*others, first])
+    folder = run(make_checkpoint(tmp_path / "in", tokenizer=tokenizer).path, tmp_path / "out").artifact.path
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    assert config.pad_token_id == tokenizer.pad_id == len(others)
+    assert transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True).pad_token_id == tokenizer.pad_id

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from electra_cli.artifacts import open_artifact, verify
+from electra_cli.config import resolve
 from electra_cli.errors import DataError, UsageError
 from electra_cli.reporting import Silent
 from electra_cli.stages.tokenize import TokenizeSettings, run
@@ -116,7 +117,7 @@ def test_how_the_text_is_packed_does_not_matter(corpus, tmp_path):
 def test_settings_shape_the_tokenizer(corpus, tmp_path):
     cased = build([corpus], tmp_path / "out", lowercase=False, unused=3)
     tokenizer = Tokenizer.load(cased.artifact.path)
-    assert not tokenizer.parts.lowercase and not tokenizer.parts.strip_accents
+    assert not tokenizer.parts.rules.lowercase and not tokenizer.parts.rules.strip_accents
     assert tokenizer.tokens[:5] == ("[PAD]", "[unused0]", "[unused1]", "[unused2]", "[UNK]")
     assert "ä" in tokenizer.tokens
     assert "ä" not in Tokenizer.load(build([corpus], tmp_path / "out").artifact.path).tokens
@@ -149,6 +150,60 @@ def test_no_document_leaves_nothing_behind_that_looks_like_an_artifact(tmp_path)
         build([tmp_path / "a.txt"], tmp_path / "out")
     assert caught.value.code == "NO_DOCUMENTS"
     assert not list((tmp_path / "out").glob("v*"))
+
+
+def test_the_default_manifest_says_what_the_first_electra_said(corpus, tmp_path):
+    """No `model` means WordPiece: the same text keeps its content id, and old manifests read as new ones."""
+    spec = build([corpus], tmp_path / "out").artifact.spec
+    assert set(spec) == {"vocab_size", "special_ids", "lowercase", "strip_accents", "split_cjk", "alphabet"}
+
+
+@pytest.mark.parametrize("model", ["bpe", "unigram"])
+def test_other_models_are_artifacts_like_any(model, corpus, tmp_path):
+    options = {"split_digits": True, "special_tokens": ("[DOC]",), "placeholders": ("<URL>", "<USER>"), "unused": 2}
+    artifact = build([corpus], tmp_path / "out", model=model, **options).artifact
+    names = ("[PAD]", "[unused0]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DOC]", "<URL>", "<USER>")
+    tokenizer = Tokenizer.load(artifact.path)
+    assert tokenizer.tokens[:10] == names
+    assert tokenizer.vocab_size == 600
+    assert artifact.spec["special_ids"] == {"pad": 0, "unk": 3, "cls": 4, "sep": 5, "mask": 6, "[DOC]": 7}
+    said = {name: artifact.spec[name] for name in ("model", "split_digits", "placeholders")}
+    assert said == {"model": model, "split_digits": True, "placeholders": ["<URL>", "<USER>"]}
+    assert {record.path for record in artifact.manifest.files} == {"tokenizer.json", "tokenizer_config.json"}
+    verify(artifact.path)
+
+
+@pytest.mark.parametrize("model", ["bpe", "unigram"])
+def test_the_order_of_files_does_not_matter_to_other_models(model, corpus, tmp_path):
+    files = sorted(corpus.iterdir())
+    orders = (files, files[::-1], [*files[3:], *files[:3]])
+    made = [build(order, tmp_path / str(number), model=model).artifact for number, order in enumerate(orders)]
+    assert len({artifact.content_id for artifact in made}) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"model": "bpe", "limit_alphabet": 50}, "256 bytes"),
+        ({"model": "bpe", "coverage": 0.9}, "256 bytes"),
+        ({"pre_segmented": True, "split_digits": True}, "white space alone"),
+        ({"special_tokens": ["[MASK]"]}, "already"),
+        ({"special_tokens": ["[A]"], "placeholders": ["[A]"]}, "already"),
+        ({"placeholders": ["two words"]}, "white space"),
+        ({"placeholders": ["url"]}, "plain word"),
+        ({"model": "sentencepiece"}, "wordpiece"),
+    ],
+)
+def test_settings_that_cannot_go_together_are_usage_errors(settings, why):
+    with pytest.raises(UsageError, match=why):
+        resolve(TokenizeSettings, sets=[f"{key}={json.dumps(value)}" for key, value in settings.items()])
+
+
+def test_pre_segmented_text_keeps_a_segmenter_s_words(tmp_path):
+    (tmp_path / "a.txt").write_text("北京 是 中华人民共和国 的 首都 。\n" * 9, "utf-8")
+    artifact = build([tmp_path / "a.txt"], tmp_path / "out", pre_segmented=True).artifact
+    assert "中华人民共和国" in Tokenizer.load(artifact.path).tokens
+    assert artifact.spec["pre_segmented"] is True and artifact.spec["split_cjk"] is False
 
 
 class TestCommand:

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from electra_cli.text.boundaries import CONTROLS, IDEOGRAPHS, PUNCTUATION, SEPARATORS, pieces
+from electra_cli.text.boundaries import CONTROLS, IDEOGRAPHS, PUNCTUATION, SEPARATORS, CutRule, pieces
 
 PLAIN = BertNormalizer(lowercase=False, strip_accents=False, handle_chinese_chars=False)
 CHINESE = BertNormalizer(lowercase=False, strip_accents=False, handle_chinese_chars=True)
@@ -56,17 +56,17 @@ def test_no_other_character_of_the_basic_plane_separates_or_is_an_ideograph():
 @settings(max_examples=300, deadline=None)
 def test_the_words_of_the_pieces_are_the_words_of_the_whole(text, limit, split_cjk):
     normalizer = BertNormalizer(lowercase=True, strip_accents=True, handle_chinese_chars=split_cjk)
-    found = pieces(text, limit, split_cjk=split_cjk)
+    found = pieces(text, limit, rule=CutRule(ideographs=split_cjk))
     assert "".join(found) == text
     assert [word for piece in found for word in words_of(piece, normalizer)] == words_of(text, normalizer)
 
 
 def test_pieces_stay_within_the_limit_where_there_are_boundaries():
     text = "word " * 5000
-    assert {len(piece) <= 1000 for piece in pieces(text, 1000, split_cjk=True)} == {True}
-    assert [len(piece) for piece in pieces("字" * 25, 10, split_cjk=True)] == [9, 9, 7]
+    assert {len(piece) <= 1000 for piece in pieces(text, 1000, rule=CutRule())} == {True}
+    assert [len(piece) for piece in pieces("字" * 25, 10, rule=CutRule())] == [9, 9, 7]
 
 
 def test_a_run_without_boundary_is_not_cut():
-    assert pieces("字" * 25, 10, split_cjk=False) == ["字" * 25]
-    assert pieces("x" * 50 + " y", 10, split_cjk=True) == ["x" * 50, " y"]
+    assert pieces("字" * 25, 10, rule=CutRule(ideographs=False)) == ["字" * 25]
+    assert pieces("x" * 50 + " y", 10, rule=CutRule()) == ["x" * 50, " y"]

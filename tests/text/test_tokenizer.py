@@ -10,7 +10,9 @@ from transformers import AutoTokenizer
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
 from electra_cli.errors import ArtifactError, DataError
+from electra_cli.text.parts import WordRules
 from electra_cli.text.tokenizer import Tokenizer
+from electra_cli.text.vocabulary import Wanted
 from electra_cli.text.wordpiece import train
 from electra_cli.text.words import words_of
 
@@ -31,8 +33,8 @@ ALL_SAMPLES = " ".join(SAMPLES.values())
 def built(case="uncased", vocab_size=700, text=ALL_SAMPLES):
     lowercase, strip_accents, split_cjk = CASES[case]
     flags = {"lowercase": lowercase, "strip_accents": strip_accents, "split_cjk": split_cjk}
-    words = words_of({chunk: 3 for chunk in text.split(" ")}, **flags)
-    return Tokenizer.from_vocab(train(words, vocab_size=vocab_size).tokens, **flags)
+    words = words_of({chunk: 3 for chunk in text.split(" ")}, WordRules(**flags))
+    return Tokenizer.from_vocab(train(words, Wanted(vocab_size)).tokens, **flags)
 
 
 def saved(tokenizer, folder):

@@ -42,7 +42,7 @@ LINES = st.lists(st.text(alphabet="abcxAB中国 .д\u0301", max_size=30), min_si
 @settings(max_examples=100, deadline=None)
 def test_the_sums_are_those_of_the_text_encoded_line_by_line(lines):
     tokenizer = Tokenizer.from_vocab(TOKENS)
-    counter = ChunkCounter(split_cjk=True)
+    counter = ChunkCounter(rule=tokenizer.cut_rule)
     counter.add(lines)
     words = counter.total()
     found = counted(words, tokenizer)

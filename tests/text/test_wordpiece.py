@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from electra_cli.errors import DataError, UsageError
+from electra_cli.text.vocabulary import Wanted
 from electra_cli.text.wordpiece import train
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ def some_words(count=3000, seed=1):
 
 def test_the_first_merges_can_be_computed_by_hand():
     # Pairs: a+##b 10, ##b+##c 7, x+##y 5. First ab (10), then abc (7), then xy (5).
-    found = train({"ab": 3, "abc": 7, "xy": 5}, vocab_size=100)
+    found = train({"ab": 3, "abc": 7, "xy": 5}, Wanted(size=100))
     assert found.tokens == (
         *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
         *("a", "b", "c", "x", "y", "##b", "##c", "##y"),
@@ -38,17 +39,17 @@ def test_the_first_merges_can_be_computed_by_hand():
 
 
 def test_ids_follow_the_documented_order():
-    found = train({"ab": 3, "abc": 7}, vocab_size=20, unused=2)
+    found = train({"ab": 3, "abc": 7}, Wanted(size=20, unused=2))
     assert found.tokens[:8] == ("[PAD]", "[unused0]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a")
 
 
 def test_the_vocabulary_has_exactly_the_size_that_was_asked_for():
-    found = train(some_words(), vocab_size=500)
+    found = train(some_words(), Wanted(size=500))
     assert len(found.tokens) == len(set(found.tokens)) == 500
 
 
 def test_a_merge_rarer_than_min_frequency_is_left_out():
-    tokens = train({"ab": 3, "xy": 2}, vocab_size=100, min_frequency=3).tokens
+    tokens = train({"ab": 3, "xy": 2}, Wanted(size=100, min_frequency=3)).tokens
     assert "ab" in tokens
     assert "xy" not in tokens
 
@@ -57,13 +58,14 @@ def test_the_order_of_the_words_does_not_matter():
     words = some_words()
     other = dict(sorted(words.items(), key=lambda item: hashlib.sha256(item[0].encode()).digest()))
     assert list(words) != list(other)
-    assert train(words, vocab_size=600) == train(other, vocab_size=600)
+    assert train(words, Wanted(size=600)) == train(other, Wanted(size=600))
 
 
 def test_processes_threads_and_hash_seeds_do_not_matter():
     # The plain trainer of the library gives another vocabulary in every one of such runs.
     script = (
         "import random, hashlib\n"
+        "from electra_cli.text.vocabulary import Wanted\n"
         "from electra_cli.text.wordpiece import train\n"
         "dice = random.Random(7)\n"
         "words = {}\n"
@@ -71,7 +73,7 @@ def test_processes_threads_and_hash_seeds_do_not_matter():
         "    word = ''.join(dice.choices('abcdefghijklmnopqrstuvwxyz', k=dice.randint(1, 9)))\n"
         "    words[word] = words.get(word, 0) + 1 + 900 // (rank + 1)\n"
         "items = sorted(words.items(), key=lambda item: hash(item[0]))\n"
-        "print(hashlib.sha256(repr(train(dict(items), vocab_size=800).tokens).encode()).hexdigest())\n"
+        "print(hashlib.sha256(repr(train(dict(items), Wanted(size=800)).tokens).encode()).hexdigest())\n"
     )
     found = set()
     for hash_seed, threads in (("0", "1"), ("1", "2"), ("99", "2")):
@@ -82,33 +84,33 @@ def test_processes_threads_and_hash_seeds_do_not_matter():
 
 def test_the_alphabet_prefers_frequent_characters_then_low_code_points():
     words = {"a": 10, "d": 5, "c": 5, "b": 5, "z": 1}
-    assert train(words, vocab_size=50, limit_alphabet=3).tokens[5:] == ("a", "b", "c")
-    assert train(words, vocab_size=50, coverage=20 / 26).tokens[5:] == ("a", "b", "c")
-    assert train(words, vocab_size=50, coverage=1.0).alphabet == 5
+    assert train(words, Wanted(size=50, limit_alphabet=3)).tokens[5:] == ("a", "b", "c")
+    assert train(words, Wanted(size=50, coverage=20 / 26)).tokens[5:] == ("a", "b", "c")
+    assert train(words, Wanted(size=50, coverage=1.0)).alphabet == 5
 
 
 def test_words_outside_the_alphabet_teach_nothing():
     # The library skips ý and would learn the pair a+##b from "aýb".
     words = {"a": 99, "b": 99, "ab": 1, "aýb": 50}
-    assert "ab" not in train(words, vocab_size=50, limit_alphabet=2).tokens
-    assert train(words, vocab_size=50, limit_alphabet=2).unknown_words == pytest.approx(50 / 249)
-    assert "aýb" in train(words, vocab_size=50, limit_alphabet=3).tokens
+    assert "ab" not in train(words, Wanted(size=50, limit_alphabet=2)).tokens
+    assert train(words, Wanted(size=50, limit_alphabet=2)).unknown_words == pytest.approx(50 / 249)
+    assert "aýb" in train(words, Wanted(size=50, limit_alphabet=3)).tokens
 
 
 def test_words_that_are_always_unknown_teach_nothing():
     words = {"ab": 1, "ab" * 51: 50}
-    assert train(words, vocab_size=50).tokens[5:] == ("a", "b", "##b")
-    assert train(words, vocab_size=50).unknown_words == pytest.approx(50 / 51)
+    assert train(words, Wanted(size=50)).tokens[5:] == ("a", "b", "##b")
+    assert train(words, Wanted(size=50)).unknown_words == pytest.approx(50 / 51)
 
 
 def test_continuations_are_only_those_that_occur():
-    tokens = train({"字": 9, "国": 9, "ab": 3}, vocab_size=50).tokens
+    tokens = train({"字": 9, "国": 9, "ab": 3}, Wanted(size=50)).tokens
     assert {token for token in tokens if token.startswith("##")} == {"##b"}
 
 
 def test_a_size_below_the_alphabet_is_refused_with_the_range():
     with pytest.raises(UsageError, match="need 12") as caught:
-        train({"ab": 1, "cd": 1, "e": 1}, vocab_size=9, coverage=1.0)
+        train({"ab": 1, "cd": 1, "e": 1}, Wanted(size=9, coverage=1.0))
     assert caught.value.code == "VOCAB_TOO_SMALL"
     assert "12 to 1000000" in (caught.value.hint or "")
 
@@ -116,13 +118,13 @@ def test_a_size_below_the_alphabet_is_refused_with_the_range():
 def test_no_words_are_no_documents():
     for words in ({}, {"a" * 101: 5}):
         with pytest.raises(DataError) as caught:
-            train(words, vocab_size=100)
+            train(words, Wanted(size=100))
         assert caught.value.code == "NO_DOCUMENTS"
 
 
 def test_large_counts_are_scaled_down():
     words = some_words(500)
     large = {word: count * 8 for word, count in words.items()}
-    expected = train(words, vocab_size=400, min_frequency=2)
-    scaled = train(large, vocab_size=400, min_frequency=16, occurrences=sum(words.values()))
+    expected = train(words, Wanted(size=400, min_frequency=2))
+    scaled = train(large, Wanted(size=400, min_frequency=16), occurrences=sum(words.values()))
     assert scaled.tokens == expected.tokens
