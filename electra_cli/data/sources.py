@@ -86,7 +86,7 @@ class CorpusSettings(Settings):
     min_letter_share: float = setting(
         0.0,
         "Documents are left out if a smaller share of their characters (white space aside) are letters of any script: "
-        "tables, code, lists of numbers. About 0.7 for prose; 0 for no such rule.",
+        "tables, code, lists of numbers. About 0.7 for English prose; 0 for no such rule.",
         ge=0.0,
         le=1.0,
     )

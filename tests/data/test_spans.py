@@ -77,7 +77,7 @@ def texts(draw):
 
 @pytest.mark.parametrize("kind", ["blank-line", "line", "wiki"])
 @pytest.mark.parametrize("encoding_errors", ["replace", "skip"])
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=texts(),
     cuts=st.lists(st.integers(0, 3000), max_size=6),
