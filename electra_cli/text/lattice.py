@@ -39,14 +39,16 @@ class Lattice:
         points_P = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
         self._after_W = np.flatnonzero(points_P == 0)
         self._first_W = np.append(0, self._after_W[:-1] + 1)
-        self._within_P = np.arange(len(points_P)) - np.repeat(self._first_W, self._after_W - self._first_W + 1)
+        within_P = np.arange(len(points_P)) - np.repeat(self._first_W, self._after_W - self._first_W + 1)
+        self._within_P = within_P.astype(np.int16)
         start_E, length_E, piece_E = _edges(points_P, pieces)
         if not whole:
             inside_E = (self._within_P[start_E] > 0) | (points_P[start_E + length_E] != 0)
             start_E, length_E, piece_E = start_E[inside_E], length_E[inside_E], piece_E[inside_E]
         # By how far into its word an edge ends, then by where: each step takes what the steps before it have settled.
         end_E = start_E + length_E
-        order_E = np.lexsort((end_E, self._within_P[end_E]))
+        order_E = np.lexsort((end_E, self._within_P[end_E])).astype(np.int32)
+        del end_E
         self._start_E, self._length_E, self._piece_E = start_E[order_E], length_E[order_E], piece_E[order_E]
         self._arrange()
 
@@ -124,16 +126,24 @@ def _edges(points_P: npt.NDArray[np.uint32], pieces: Sequence[str]) -> tuple[_Sm
 
 def _trie(pieces: Sequence[str]) -> tuple[Numbers, Numbers, _Small]:
     """Return (node, character) as sorted keys, the node that each leads to, and which piece ends at a node, or -1."""
-    follower: dict[int, int] = {}
-    ends = [-1]
-    for number, piece in enumerate(pieces):
-        node = 0
-        for char in piece:
-            key = (node << _POINT_BITS) | ord(char)
-            if key not in follower:
-                follower[key] = len(ends)
-                ends.append(-1)
-            node = follower[key]
-        ends[node] = number
-    keys = np.array(sorted(follower), dtype=np.int64)
-    return keys, np.array([follower[key] for key in keys.tolist()], dtype=np.int64), np.array(ends, dtype=np.int32)
+    size_T = np.array([len(piece) for piece in pieces], dtype=np.int64)
+    first_T = size_T.cumsum() - size_T
+    points = np.frombuffer("".join(pieces).encode("utf-32-le"), dtype=np.uint32)
+    node_T = np.zeros(len(pieces), dtype=np.int64)
+    keys: list[Numbers] = []
+    ends = [np.array([-1], dtype=np.int32)]
+    nodes = 1
+    for length in range(1, LONGEST_PIECE + 1):
+        longer = np.flatnonzero(size_T >= length)
+        # Nodes of a level are numbered after those of the level before it, so that all keys together are sorted.
+        found, which = np.unique(
+            (node_T[longer] << _POINT_BITS) | points[first_T[longer] + length - 1], return_inverse=True
+        )
+        whole = size_T[longer] == length
+        here = np.full(len(found), -1, dtype=np.int32)
+        here[which[whole]] = longer[whole]
+        node_T[longer] = nodes + which
+        keys.append(found)
+        ends.append(here)
+        nodes += len(found)
+    return np.concatenate(keys), np.arange(1, nodes), np.concatenate(ends)

@@ -21,14 +21,15 @@ from electra_cli.text.parts import MARKS
 from electra_cli.text.vocabulary import Vocabulary, Wanted, alphabet, usable
 
 _UNIT = 2**14
-_CHARACTERS = 2**21
+_CHARACTERS = 3 * 2**19
 """Distinct words of this many characters are learnt from, the most frequent ones: that bounds memory and time."""
-_SEEDS = 8
-"""Substrings to begin with, as a multiple of the pieces wanted."""
+_SEEDS, _MOST_SEEDS, _FEWEST_SEEDS = 6, 300_000, 2
+"""Substrings to begin with: so many times the pieces wanted, at most that number, at least the last times as many."""
 _KEPT = 0.75
 """Share of the pieces that a round of pruning keeps (as in the paper's implementation)."""
 _ROUNDS = 2
 """Rounds of counting and weighing between two prunings (as there)."""
+_AT_ONCE = 2**15  # pieces whose best other cut is looked for together
 
 
 def train(words: Mapping[str, int], wanted: Wanted) -> Vocabulary:
@@ -90,11 +91,12 @@ def _pieces(
     if not words:
         return list(letters), _weighed(np.zeros(len(letters), dtype=np.int64))
     count_W = np.array(list(words.values()), dtype=np.int64)
-    longer, counts = _seeds(list(words), count_W, _SEEDS * size, min_frequency=min_frequency)
+    seeds = max(_FEWEST_SEEDS * size, min(_SEEDS * size, _MOST_SEEDS))
+    longer, counts = _seeds(list(words), count_W, seeds, min_frequency=min_frequency)
     pieces = [*letters, *longer]
     fixed_T = np.arange(len(pieces)) < len(letters)
     counts_T = np.append(np.ones(len(letters), dtype=np.int64), counts)
-    lattice, alone = Lattice(list(words), pieces), Lattice(pieces, pieces, whole=False)
+    lattice = Lattice(list(words), pieces)
     cost_T = _weighed(counts_T)
     while True:
         for _ in range(_ROUNDS):
@@ -105,7 +107,7 @@ def _pieces(
             number_T = np.where(used_T, used_T.cumsum() - 1, -1)
         else:
             target = max(size, int(_KEPT * int(used_T.sum())))
-            number_T = _numbered(_missed(alone.costs(cost_T), cost_T, counts_T, fixed_T), target)
+            number_T = _numbered(_missed(_without(pieces, cost_T), cost_T, counts_T, fixed_T), target)
         kept = number_T >= 0
         done = int(kept.sum()) <= size
         pieces = [piece for piece, stays in zip(pieces, kept.tolist(), strict=True) if stays]
@@ -113,7 +115,12 @@ def _pieces(
         lattice.keep(number_T)
         if done:
             return pieces, _weighed(lattice.counts(cost_T, count_W))
-        alone = Lattice(pieces, pieces, whole=False)
+
+
+def _without(pieces: Sequence[str], cost_T: Numbers) -> Numbers:
+    """Return the cost of each piece's best cut into others, if it has one; some pieces at a time, for the memory."""
+    parts = [pieces[start : start + _AT_ONCE] for start in range(0, len(pieces), _AT_ONCE)]
+    return np.concatenate([Lattice(part, pieces, whole=False).costs(cost_T) for part in parts])
 
 
 def _missed(other_T: Numbers, cost_T: Numbers, counts_T: Numbers, fixed_T: npt.NDArray[np.bool_]) -> Numbers:
