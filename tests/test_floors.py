@@ -32,6 +32,7 @@ FLOORS = {
 ONLY = {
     "pyarrow": {"data"},
     "tokenizers": {"text"},
+    "ray": {"data"},
     "typer": {"cli"},
     "rich": {"cli"},
     "pydantic": {"config", "stages"},

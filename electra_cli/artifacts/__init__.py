@@ -5,11 +5,12 @@ moment leaves the old or the new, `verifying` re-hashes, `lineage` follows the i
 system says into errors a user can act on.
 """
 
-from electra_cli.artifacts.fingerprints import content_of, content_of_files
+from electra_cli.artifacts.fingerprints import content_of, content_of_files, content_of_hashes, hashes_of
 from electra_cli.artifacts.lineage import Ancestor, lineage
 from electra_cli.artifacts.manifest import (
     FORMAT_VERSIONS,
     KINDS,
+    ROW_KINDS,
     FileRecord,
     InputRef,
     Manifest,
@@ -24,6 +25,7 @@ from electra_cli.artifacts.verifying import Verified, verify
 __all__ = [
     "FORMAT_VERSIONS",
     "KINDS",
+    "ROW_KINDS",
     "Ancestor",
     "Artifact",
     "Claim",
@@ -39,7 +41,9 @@ __all__ = [
     "claim",
     "content_of",
     "content_of_files",
+    "content_of_hashes",
     "discard",
+    "hashes_of",
     "lineage",
     "need_space",
     "open_artifact",

@@ -32,15 +32,26 @@ class Content(Protocol):
 
 
 def content_of(contents: Iterable[Content], *, ordered: bool, report: Reporter, threads: int = 1) -> str:
-    """Return `sha256:…` over `contents`, read piece by piece.
+    """Return `content_of_hashes` of `contents`; `threads` as for `hashes_of`."""
+    return content_of_hashes(hashes_of(contents, report=report, threads=threads), ordered=ordered)
 
-    With `ordered` their sequence counts; without, it does not, but what is given twice counts twice. With several
-    `threads` as many are read at once, for stores that answer slowly.
+
+def content_of_hashes(hashes: Sequence[str], *, ordered: bool) -> str:
+    """Return the content id, `sha256:…`, of what has these hashes.
+
+    With `ordered` their sequence counts; without, it does not, but what is given twice counts twice.
+    """
+    return fingerprint(list(hashes) if ordered else sorted(hashes))  # one file alone has one id, ordered or not
+
+
+def hashes_of(contents: Iterable[Content], *, report: Reporter, threads: int = 1) -> list[str]:
+    """Return the sha256 of each of `contents` in hex, read piece by piece.
+
+    With several `threads` as many are read at once, for stores that answer slowly.
     """
     everything = list(contents)
     with report.progress("reading inputs", total=sum(content.bytes for content in everything), unit="bytes") as meter:
-        hashes = list(_hashes(everything, meter, threads))
-    return fingerprint(hashes if ordered else sorted(hashes))  # one file alone has one id, ordered or not
+        return list(_hashes(everything, meter, threads))
 
 
 def content_of_files(paths: Iterable[Path], *, ordered: bool, report: Reporter) -> str:

@@ -18,11 +18,21 @@ from typing import Any, NoReturn
 
 from electra_cli.errors import ArtifactError
 
-KINDS = ("tokenizer", "shards", "checkpoint", "model", "export")
-"""The five kinds of artifact, in the order in which the stages make them."""
+KINDS = ("tokenizer", "shards-part", "shards", "checkpoint", "model", "export")
+"""The kinds of artifact, in the order in which the stages make them."""
 
-FORMAT_VERSIONS: Mapping[str, int] = {"tokenizer": 1, "shards": 1, "checkpoint": 1, "model": 1, "export": 1}
+FORMAT_VERSIONS: Mapping[str, int] = {
+    "tokenizer": 1,
+    "shards-part": 1,
+    "shards": 1,
+    "checkpoint": 1,
+    "model": 1,
+    "export": 1,
+}
 """The newest format of each kind that this version reads, and the one that it writes."""
+
+ROW_KINDS = frozenset({"shards", "shards-part"})
+"""Kinds that hold rows. Merged shards may share their large files with their parts, as hard links."""
 
 UPGRADES: Mapping[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """(kind, format version) → a pure function to the next version, applied in memory; the file stays as it is."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from electra_cli.artifacts.manifest import MANIFEST, RUN, FileRecord, InputRef, Manifest, parse_manifest
+from electra_cli.artifacts.manifest import MANIFEST, ROW_KINDS, RUN, FileRecord, InputRef, Manifest, parse_manifest
 from electra_cli.artifacts.storage import check_regular, open_regular, storage_errors, unsafe
 from electra_cli.errors import ArtifactError
 
@@ -66,7 +66,7 @@ class Artifact:
         """Return the path of file `name` after comparing its sha256 with the manifest's (`HASH_MISMATCH`)."""
         record = self.record(name)
         path = Path(self._checked(record, set()))
-        with storage_errors(path), open(open_regular(path), "rb") as file:
+        with storage_errors(path), open(open_regular(path, links=self.kind in ROW_KINDS), "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != record.sha256:
             raise ArtifactError(
@@ -105,7 +105,7 @@ class Artifact:
             raise ArtifactError(
                 f"cannot be read: {error.strerror}", code="UNREADABLE", where=path, hint=damaged
             ) from error
-        check_regular(path, status)
+        check_regular(path, status, links=self.kind in ROW_KINDS)
         if status.st_size != record.bytes:
             raise ArtifactError(
                 f"{status.st_size} bytes, the manifest says {record.bytes}",
@@ -152,7 +152,8 @@ def open_artifact(where: Path | str, *, kinds: Collection[str] | None = None, ha
     Args:
         where: the path as the user gave it.
         kinds: what would be right here; None for any.
-        hashes: compare every file's sha256 (never done for shards: their reader calls `check_file` at first opening).
+        hashes: compare every file's sha256 (never done for shards and their parts: who reads them calls `check_file`
+            at first opening).
 
     Raises ArtifactError: missing, damaged, unsafe, too new, or of another kind.
     """
@@ -163,10 +164,12 @@ def open_artifact(where: Path | str, *, kinds: Collection[str] | None = None, ha
             f"is a {artifact.kind}, expected {' or '.join(sorted(kinds))}",
             code="WRONG_KIND",
             where=str(path),
-            hint=f"electra inspect {path} tells what it is",
+            hint="electra merge brings all parts together as shards"
+            if artifact.kind == "shards-part"
+            else f"electra inspect {path} tells what it is",
         )
     artifact.check_sizes()
-    if hashes and artifact.kind != "shards":
+    if hashes and artifact.kind not in ROW_KINDS:
         for record in artifact.manifest.files:
             artifact.check_file(record.path)
     return artifact

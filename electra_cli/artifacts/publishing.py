@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,7 @@ from electra_cli.artifacts.manifest import MANIFEST, RECIPE, RUN, Recipe, parse_
 from electra_cli.artifacts.opening import Artifact, is_complete, read_manifest, versions
 from electra_cli.artifacts.staging import Draft
 from electra_cli.artifacts.storage import storage_errors, sync_folder, write_durably
-from electra_cli.errors import ArtifactError, ResourceError, UsageError
+from electra_cli.errors import ArtifactError, ElectraError, ResourceError, UsageError
 from electra_cli.reporting import Reporter, Silent
 
 
@@ -122,7 +123,14 @@ def _refuse_taken(out: Path) -> None:
         )
 
 
-def _no_parent(out: Path) -> ResourceError:
+def _no_parent(out: Path) -> ElectraError:
+    if re.match(r"[a-z][a-z0-9]+:/", str(out)):  # a path has lost one of a URL's slashes
+        return UsageError(
+            "results are written to a file system, not to an object store",
+            code="REMOTE_OUTPUT",
+            where=str(out),
+            hint="write to a folder and copy the finished version, or mount the store",
+        )
     return ResourceError(
         "its parent folder does not exist",
         code="NO_PARENT",

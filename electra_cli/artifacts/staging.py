@@ -27,6 +27,7 @@ from electra_cli.artifacts.manifest import (
     FORMAT_VERSIONS,
     MANIFEST,
     RECIPE,
+    ROW_KINDS,
     RUN,
     FileRecord,
     Manifest,
@@ -147,7 +148,7 @@ class Draft:
     ) -> FileRecord:
         """Record a file that something else wrote under `path`: it is fsynced, and hashed unless `sha256` is given."""
         path = self.path / check_name(name)
-        with storage_errors(path), open(open_regular(path), "rb") as file:
+        with storage_errors(path), open(open_regular(path, links=self.recipe.kind in ROW_KINDS), "rb") as file:
             found = sha256 if sha256 is not None else hashlib.file_digest(file, "sha256").hexdigest()
             size = os.fstat(file.fileno()).st_size
             os.fsync(file.fileno())
@@ -177,7 +178,7 @@ class Draft:
             _prune(self.path, keep={*self._records, *manifest.logs, RECIPE, RUN})
             for record in self._records.values():
                 status = os.lstat(self.path / record.path)
-                check_regular(self.path / record.path, status)
+                check_regular(self.path / record.path, status, links=self.recipe.kind in ROW_KINDS)
                 if status.st_size != record.bytes:
                     raise RuntimeError(f"{record.path} changed after it was recorded")
             for folder, _, _ in os.walk(self.path, topdown=False):

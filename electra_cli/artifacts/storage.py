@@ -126,9 +126,12 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that a crash leaves the old content or the new: a temporary file, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
+def write_durably(path: Path, data: bytes, *, writer: str = "") -> None:
+    """Put `data` at `path` so that a crash leaves the old content or the new: a temporary file, fsync, rename.
+
+    Where several processes may write the same path at once, each gives a `writer` of its own: the last rename counts.
+    """
+    temporary = path.with_name(f".{path.name}{writer and '.'}{writer}.tmp")
     with open(temporary, "wb") as file:
         file.write(data)
         file.flush()
@@ -137,10 +140,11 @@ def write_durably(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def open_regular(path: Path) -> int:
+def open_regular(path: Path, *, links: bool = False) -> int:
     """Open `path` for reading and return the descriptor; never follows a link, never waits for a pipe.
 
-    OSError where it cannot be opened; ArtifactError (`UNSAFE_PATH`) for anything but a regular file with one name.
+    OSError where it cannot be opened; ArtifactError (`UNSAFE_PATH`) for anything but a regular file with one name (any
+    number of names with `links`).
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -149,18 +153,18 @@ def open_regular(path: Path) -> int:
             raise unsafe(path, "a link or a special file") from error
         raise
     try:
-        check_regular(path, os.fstat(handle))
+        check_regular(path, os.fstat(handle), links=links)
     except BaseException:
         os.close(handle)
         raise
     return handle
 
 
-def check_regular(path: Path | str, status: os.stat_result) -> None:
-    """Raise ArtifactError (`UNSAFE_PATH`) unless `status` is that of a regular file with exactly one name."""
+def check_regular(path: Path | str, status: os.stat_result, *, links: bool = False) -> None:
+    """Raise ArtifactError (`UNSAFE_PATH`) unless `status` is that of a regular file, without `links` of one name."""
     if not stat.S_ISREG(status.st_mode):
         raise unsafe(path, "not a regular file")
-    if status.st_nlink > 1:
+    if status.st_nlink > 1 and not links:
         raise unsafe(path, "a hard link: the same file has another name elsewhere")
 
 

@@ -22,6 +22,7 @@ from electra_cli.runtime.openmp import wait_briefly
 COMMANDS = (
     ("tokenize", "electra_cli.cli.tokenize", "tokenize"),
     ("shard", "electra_cli.cli.shard", "shard"),
+    ("merge", "electra_cli.cli.merge", "merge"),
     ("pretrain", "electra_cli.cli.pretrain", "pretrain"),
     ("finetune glue", "electra_cli.cli.finetune", "glue"),
     ("finetune classify", "electra_cli.cli.finetune", "classify"),

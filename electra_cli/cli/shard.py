@@ -35,6 +35,18 @@ def shard(
     workers: Annotated[
         int | None, typer.Option(help="Processes; one on each core if not given.", show_default=False)
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="local or ray: where the processes run; local if not given.", show_default=False),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Do part I of N only, which reads no more than its share; `electra merge` makes shards of all.",
+            show_default=False,
+        ),
+    ] = None,
     config: ConfigFile = None,
     sets: Sets = None,
     print_config: PrintConfig = False,
@@ -47,18 +59,18 @@ def shard(
     """
     with session("shard", json=json, quiet=quiet) as ui:
         from electra_cli.config import resolve
+        from electra_cli.data.parts import parse_part
         from electra_cli.stages import shard as stage
 
-        flags = {"recipe": recipe, "length": length, "val_fraction": val_fraction, "workers": workers}
+        flags = {"recipe": recipe, "length": length, "val_fraction": val_fraction, "workers": workers, "engine": engine}
         resolved = resolve(stage.ShardSettings, file=config, sets=sets or (), flags=flags)
         if print_config:
             ui.print_config(resolved)
             return
-        outcome = stage.run(texts, tokenizer, out, settings=resolved.settings, report=ui)
+        chosen = None if part is None else parse_part(part)
+        outcome = stage.run(texts, tokenizer, out, settings=resolved.settings, report=ui, part=chosen)
         path = str(outcome.artifact.path)
-        ui.published(
-            outcome,
-            next_commands=[
-                command_line("electra", "pretrain", path, "--preset", "tiny", "--out", f"{out}-pretrained"),
-            ],
-        )
+        following = command_line("electra", "pretrain", path, "--preset", "tiny", "--out", f"{out}-pretrained")
+        if chosen is not None:
+            following = command_line("electra", "merge", str(out.parent), "--out", "DIR") + ", when all parts are there"
+        ui.published(outcome, next_commands=[following])

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from electra_cli.artifacts import Artifact
+from electra_cli.artifacts import ROW_KINDS, Artifact
 from electra_cli.artifacts.manifest import FileRecord
 from electra_cli.data.mapped import Columns, Ids, MappedFiles, bad_shard
 from electra_cli.errors import ArtifactError
@@ -253,7 +253,7 @@ class _Part:
 
 
 def _read_part(artifact: Artifact, split: Split) -> _Part:
-    if artifact.kind != "shards":
+    if artifact.kind not in ROW_KINDS:
         raise ArtifactError(f"is a {artifact.kind}, expected shards", code="WRONG_KIND", where=str(artifact.path))
     spec, files = artifact.spec, artifact.manifest.files
     records = sorted((record for record in files if record.path.startswith(f"{split}-")), key=lambda found: found.path)

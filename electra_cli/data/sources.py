@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from electra_cli.artifacts import content_of
+from electra_cli.artifacts import content_of_hashes, hashes_of
 from electra_cli.artifacts.fingerprints import file_pieces
 from electra_cli.config import Settings, setting
 from electra_cli.data.magic import HEAD, Compression, compression_of, is_parquet, refuse_unreadable
@@ -218,13 +218,18 @@ def find_sources(texts: Sequence[Path | str], *, report: Reporter) -> list[Sourc
 
 
 def content_of_sources(sources: Sequence[Source], *, ordered: bool, report: Reporter) -> str:
-    """Return the content id of the text; see `artifacts.content_of`.
+    """Return the content id of the text; see `artifacts.content_of_hashes`."""
+    return content_of_hashes(hashes_of_sources(sources, report=report), ordered=ordered)
+
+
+def hashes_of_sources(sources: Sequence[Source], *, report: Reporter) -> list[str]:
+    """Return the sha256 of each of `sources`.
 
     Objects in stores are read whole for it, like files: a store's own checksum is of the way of uploading as much as of
     the bytes (an ETag of several parts), and would give the same text another id.
     """
     remote = any(source.store is not None for source in sources)
-    return content_of(sources, ordered=ordered, report=report, threads=_TOGETHER if remote else 1)
+    return hashes_of(sources, report=report, threads=_TOGETHER if remote else 1)
 
 
 @contextmanager

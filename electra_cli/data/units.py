@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -100,6 +102,9 @@ class PieceWriter:
         self._plan = plan
         self._tokenizer = Tokenizer.load(plan.tokenizer)
         self._cache = WordCache(self._tokenizer)
+        # On a cluster a machine that was given up may still be writing what another writes by now: the same bytes, but
+        # not through the same temporary file.
+        self._writer = secrets.token_hex(8)
 
     def write(self, piece: Piece) -> PieceRecord:
         """Read one piece, encode it, lay it out, write its files, and its record after them; all durable then."""
@@ -123,7 +128,7 @@ class PieceWriter:
         path = _record_path(plan.folder, piece.number)
         with storage_errors(path):
             path.parent.mkdir(exist_ok=True)
-            write_durably(path, json.dumps(asdict(record)).encode("ascii"))
+            write_durably(path, json.dumps(asdict(record)).encode("ascii"), writer=self._writer)
         return record
 
     def _lay_out(self, unit: _Unit) -> None:
@@ -158,7 +163,7 @@ class PieceWriter:
         )
         path = self._plan.folder / name
         with storage_errors(path):
-            write_durably(path, data)
+            write_durably(path, data, writer=self._writer)
         file = UnitFile(
             name,
             hashlib.sha256(data).hexdigest(),
@@ -190,11 +195,31 @@ class _Unit:
         self.block_size += len(text)
 
 
+def tally_of(records: Sequence[PieceRecord]) -> Tally:
+    """Return what was read, and left out, in all of these pieces."""
+    tally = Tally()
+    for record in records:
+        tally.add(record.tally())
+    return tally
+
+
+def record_of(body: Mapping[str, Any]) -> PieceRecord:
+    """Return a record from its JSON form; TypeError or KeyError where that is of another version."""
+    return PieceRecord(**{**body, "files": tuple(UnitFile(**file) for file in body["files"])})
+
+
+def discard_torn(plan: UnitPlan) -> None:
+    """Remove what writers that were killed left half-written; for the holder of the draft, before work begins."""
+    with storage_errors(plan.folder):
+        for folder in (plan.folder, plan.folder / "units"):
+            for path in folder.glob(".*.tmp"):
+                path.unlink(missing_ok=True)
+
+
 def finished_piece(plan: UnitPlan, piece: Piece) -> PieceRecord | None:
     """Return the record of a piece that an interrupted run finished, None where it must be done (again)."""
     try:
-        body = json.loads(_record_path(plan.folder, piece.number).read_bytes())
-        record = PieceRecord(**{**body, "files": tuple(UnitFile(**file) for file in body["files"])})
+        record = record_of(json.loads(_record_path(plan.folder, piece.number).read_bytes()))
         if (record.recipe_id, record.number) != (plan.recipe_id, piece.number):
             return None
         for file in record.files:

@@ -37,6 +37,13 @@ def available_cores() -> int:
 Result_co = TypeVar("Result_co", covariant=True)
 
 
+Trouble = tuple[str, str, str, str | None, str | None]
+"""An error on its way between processes: class, message, code, where, hint; for a bug no class and a traceback."""
+
+Answer = tuple[Any, Trouble | None]
+"""A worker's answer: the result and what went wrong, one of them None."""
+
+
 class Job(Protocol[Result_co]):
     """Something to be done with every piece; plain data, since it is sent to other processes."""
 
@@ -63,6 +70,15 @@ def work_through(job: Job[Result_co], pieces: Iterable[Piece], *, workers: int) 
             crew.send(piece)
         while crew.is_busy():
             yield crew.collect()
+
+
+class Engine(Protocol):
+    """What does a job with every piece: `work_through`, or the same elsewhere."""
+
+    def __call__(
+        self, job: Job[Result_co], pieces: Iterable[Piece], *, workers: int
+    ) -> Iterator[tuple[Piece, Result_co]]:
+        """Yield pieces and results as they are finished."""
 
 
 class _Crew:
@@ -119,7 +135,7 @@ class _Crew:
             del self._busy[pipe]
             self._idle.append((process, pipe))
             return piece, result
-        raise _raised(*error)
+        raise raised(error)
 
     def _start(self) -> tuple[SpawnProcess, Connection]:
         context = multiprocessing.get_context("spawn")
@@ -144,28 +160,23 @@ class _Crew:
 
 
 def _work(pipe: Connection, job: Job[Any]) -> None:
-    """Work on pieces until the pipe is closed; each answer is a result and what went wrong, one of them None."""
-    # Read by the tokenizer library when it first encodes: one thread, the other cores have their own process.
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ["RAYON_NUM_THREADS"] = "1"
+    """Work on pieces until the pipe is closed."""
+    use_one_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         work: Callable[[Piece], Any] | None = None
         while True:
             piece = pipe.recv()
-            try:
+            with answering(pipe.send):
                 work = work or job.start()
                 pipe.send((work(piece), None))
-            except MemoryError:
-                hint = "run it again with fewer --workers, or a smaller unit_bytes"
-                pipe.send((None, ("ResourceError", "a worker is out of memory", "OUT_OF_MEMORY", None, hint)))
-            except ElectraError as error:
-                pipe.send((None, (type(error).__name__, error.message, error.code, error.where, error.hint)))
-            except (EOFError, BrokenPipeError, ConnectionResetError):
-                raise
-            except Exception:
-                pipe.send((None, ("", traceback.format_exc(), "", None, None)))
+
+
+def use_one_thread() -> None:
+    """Keep this process to one core, the others have their own; for before the tokenizer library first encodes."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["RAYON_NUM_THREADS"] = "1"
 
 
 def _end_with_parent() -> None:
@@ -175,8 +186,25 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _raised(kind: str, message: str, code: str, where: str | None, hint: str | None) -> Exception:
+@contextlib.contextmanager
+def answering(send: Callable[[Answer], None]) -> Iterator[None]:
+    """Send what goes wrong inside the block, as plain data that `raised` understands; lost connections pass."""
+    try:
+        yield
+    except MemoryError:
+        hint = "run it again with fewer --workers, or a smaller unit_bytes"
+        send((None, ("ResourceError", "a worker is out of memory", "OUT_OF_MEMORY", None, hint)))
+    except ElectraError as error:
+        send((None, (type(error).__name__, error.message, error.code, error.where, error.hint)))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception:
+        send((None, ("", traceback.format_exc(), "", None, None)))
+
+
+def raised(trouble: Trouble) -> Exception:
     """Return a worker's error as one of ours; what is not an ElectraError is a bug, with the worker's traceback."""
+    kind, message, code, where, hint = trouble
     if not kind:
         return RuntimeError(f"in a worker process:\n{message}")
     found: type[ElectraError] = getattr(errors, kind)

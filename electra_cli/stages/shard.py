@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import model_validator
 
@@ -16,14 +17,20 @@ from electra_cli.artifacts import (
     Recipe,
     check_output,
     claim,
+    content_of_hashes,
     need_space,
     open_artifact,
 )
 from electra_cli.config import Settings, execution, setting, shaping, table
-from electra_cli.data.sources import CorpusSettings, Source, content_of_sources, gathered
-from electra_cli.errors import DataError
+from electra_cli.data import ray_engine, workers
+from electra_cli.data.parts import Part, Share, share_of
+from electra_cli.data.pieces import plan_pieces, unit_size
+from electra_cli.data.sources import STDIN, CorpusSettings, Source, gathered, hashes_of_sources
+from electra_cli.errors import UsageError
 from electra_cli.reporting import Reporter
 from electra_cli.stages.outcome import Outcome
+from electra_cli.stages.shard_parts import part_recipe, publish_part
+from electra_cli.stages.shard_rows import publish, spec_of, summary_of
 
 if TYPE_CHECKING:
     from electra_cli.data.pieces import Piece
@@ -31,9 +38,6 @@ if TYPE_CHECKING:
 
 STAGE = "shard"
 STAGE_VERSION = 2
-SPLITS = ("train", "val")
-LONG_WORD = 8
-"""Tokens; more than that on average are sentences rather than words. Chinese Wikipedia has 1.7, and 36 unsegmented."""
 
 
 class ShardSettings(Settings):
@@ -84,7 +88,19 @@ class ShardSettings(Settings):
         le=2**29,
     )
     corpus: CorpusSettings = table(CorpusSettings, "How the text is read.")
-    workers: int = setting(0, "Processes; 0 for one on each core. The result is the same.", shapes=False, ge=0, le=1024)
+    workers: int = setting(
+        0,
+        "Processes; 0 for one on each core, of this machine or of the Ray cluster. The result is the same.",
+        shapes=False,
+        ge=0,
+        le=65536,
+    )
+    engine: Literal["local", "ray"] = setting(
+        "local",
+        "Where the processes run: on this machine, or on a Ray cluster (the one that RAY_ADDRESS names, else one "
+        "started here), whose machines see text and output under the same paths. The result is the same.",
+        shapes=False,
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -101,7 +117,13 @@ class ShardSettings(Settings):
 
 
 def run(
-    texts: Sequence[Path | str], tokenizer: Path | str, out: Path, *, settings: ShardSettings, report: Reporter
+    texts: Sequence[Path | str],
+    tokenizer: Path | str,
+    out: Path,
+    *,
+    settings: ShardSettings,
+    report: Reporter,
+    part: Part | None = None,
 ) -> Outcome:
     """Tokenize text, lay it out as rows, by default the paper's two-segment examples, and write shards.
 
@@ -113,45 +135,92 @@ def run(
         out: folder for the versions of the shards.
         settings: see `ShardSettings`.
         report: where progress and warnings go.
+        part: do only this part of the work and publish that, for `merge`; None for all of it.
 
     Raises:
         DataError: the text cannot be read, there is none, or it is too short for a single row.
-        UsageError: an archive was given.
+        UsageError: an archive was given, a part of standard input was asked for, or Ray is missing.
         ArtifactError: the tokenizer is damaged or none.
         WorkerError: a worker process died; the finished units are kept.
         ResourceError, BusyError: the output cannot be written.
     """
     settings.corpus.check()
+    if settings.engine == "ray":
+        ray_engine.check_installed()
+    if part is not None and STDIN in map(str, texts):
+        raise UsageError(
+            "a part of standard input cannot be taken: every part reads its own files",
+            code="BAD_INPUT",
+            where="--part",
+            hint="write the text to files and name those",
+        )
     source = open_artifact(tokenizer, kinds={"tokenizer"})
     check_output(out)
     with gathered(texts, out, report=report) as sources:
-        content = content_of_sources(sources, ordered=True, report=report)
-        recipe = Recipe(
-            kind="shards",
-            stage=STAGE,
-            stage_version=STAGE_VERSION,
-            config=shaping(settings),
-            inputs=(InputRef(role="text", kind="text", content_id=content), source.ref("tokenizer")),
-            execution=execution(settings),
-        )
-        with claim(out, recipe, report=report) as claimed:
+        share = None if part is None else share_of(sources, _pieces(sources, settings), part)
+        # A part names its text by the files that it reads: what compares documents all over the corpus must name all.
+        numbers = range(len(sources)) if share is None else share.numbers
+        hashes = hashes_of_sources([sources[number] for number in numbers], report=report)
+        recipe = recipe_of(settings, text=hashes, tokenizer=source.ref("tokenizer"))
+        with claim(out, recipe if share is None else part_recipe(recipe, share), report=report) as claimed:
             if claimed.done is not None:
-                return Outcome(claimed.done, "up to date", _summary(claimed.done.spec))
+                return Outcome(claimed.done, "up to date", summary_of(claimed.done.spec))
             assert claimed.draft is not None
-            return _build(sources, source, claimed.draft, settings, report)
+            draft = claimed.draft
+            records, reused = _build(sources, source, draft, settings, report, share=share)
+            facts = {"tokenizer": source.content_id} | {key: source.spec[key] for key in ("vocab_size", "special_ids")}
+            if share is None:
+                outcome = publish(draft, records, settings=settings, facts=facts, sources=len(sources), report=report)
+            else:
+                files = dict(zip(numbers, hashes, strict=True))
+                artifact = publish_part(draft, share, records, spec=spec_of(records, settings, facts), files=files)
+                outcome = Outcome(artifact, "resumed" if draft.resumed else "built", summary_of(artifact.spec))
+            return replace(outcome, summary={**outcome.summary, "pieces_reused": reused})
+
+
+def recipe_of(settings: ShardSettings, *, text: Sequence[str], tokenizer: InputRef) -> Recipe:
+    """Return the recipe of shards made of files with these hashes, in this order."""
+    content = content_of_hashes(text, ordered=True)
+    return Recipe(
+        kind="shards",
+        stage=STAGE,
+        stage_version=STAGE_VERSION,
+        config=shaping(settings),
+        inputs=(InputRef(role="text", kind="text", content_id=content), tokenizer),
+        execution=execution(settings),
+    )
+
+
+def _unit_bytes(sources: Sequence[Source], settings: ShardSettings) -> int:
+    return settings.unit_bytes or unit_size(sources)
+
+
+def _pieces(sources: Sequence[Source], settings: ShardSettings) -> list[Piece]:
+    """Return the pieces of the whole corpus, the same in every process that is given the same files."""
+    from electra_cli.data.corpus import splittable
+
+    size = _unit_bytes(sources, settings)
+    return plan_pieces(sources, piece_bytes=size, splittable=partial(splittable, settings=settings.corpus))
 
 
 def _build(
-    sources: Sequence[Source], tokenizer: Artifact, draft: Draft, settings: ShardSettings, report: Reporter
-) -> Outcome:
-    from electra_cli.data.corpus import Tally, nothing_found, splittable
+    sources: Sequence[Source],
+    tokenizer: Artifact,
+    draft: Draft,
+    settings: ShardSettings,
+    report: Reporter,
+    *,
+    share: Share | None,
+) -> tuple[list[PieceRecord], int]:
+    """Write the units of the corpus, or of a share, into the draft; return their records and how many were there."""
+    from electra_cli.data.corpus import nothing_found
     from electra_cli.data.layouts import RowRule
-    from electra_cli.data.pieces import plan_pieces, unit_size
-    from electra_cli.data.units import UnitPlan
+    from electra_cli.data.units import UnitPlan, discard_torn, tally_of
 
+    pieces = _pieces(sources, settings) if share is None else share.pieces
     if not draft.resumed:
         # A token of English is 4.5 bytes of text, of Chinese 3, and takes 2: a first look, before hours of work.
-        need_space(draft.path, bytes=sum(file.bytes for file in sources) * 2 // 3, what="a corpus of this size")
+        need_space(draft.path, bytes=sum(piece.bytes for piece in pieces) * 2 // 3, what="a corpus of this size")
     for part in tokenizer.manifest.files:
         draft.write_bytes(f"tokenizer/{part.path}", tokenizer.file(part.path).read_bytes())
     plan = UnitPlan(
@@ -167,39 +236,20 @@ def _build(
             word_starts=settings.word_starts,
             recipe=settings.recipe,
         ),
-        unit_bytes=settings.unit_bytes or unit_size(sources),
+        unit_bytes=_unit_bytes(sources, settings),
         val_fraction=settings.val_fraction,
         seed=settings.seed,
     )
-    pieces = plan_pieces(sources, piece_bytes=plan.unit_bytes, splittable=partial(splittable, settings=settings.corpus))
+    discard_torn(plan)
     records, reused = _write(pieces, plan, settings, report)
     if reused:
         report.note(f"{reused} of {len(pieces)} pieces reused from the interrupted run")
-    tally = Tally()
     for record in records:
-        tally.add(record.tally())
         for file in record.files:
             draft.add(file.name, rows=file.rows, tokens=file.tokens, sha256=file.sha256)
-    if not tally.documents:
-        raise nothing_found(sources, tally)
-    spec = {
-        "tokenizer": tokenizer.content_id,
-        "recipe": settings.recipe,
-        "length": settings.length,
-        "vocab_size": tokenizer.spec["vocab_size"],
-        "special_ids": tokenizer.spec["special_ids"],
-        "splits": {split: _counts(records, split) for split in SPLITS},
-        "documents": tally.documents,
-        "dropped": dict(sorted(tally.dropped.items())),
-        "unknown": sum(file.unknown for record in records for file in record.files),
-    }
-    if settings.recipe == "packed":
-        spec |= {"piece_starts": True}
-    if settings.word_starts:
-        spec |= {"word_starts": True, "words": sum(file.words for record in records for file in record.files)}
-    _check(spec, settings, report)
-    artifact = draft.publish(spec=spec, provenance={"corpus": {"files": len(sources), "characters": tally.characters}})
-    return Outcome(artifact, "resumed" if draft.resumed else "built", {**_summary(spec), "pieces_reused": reused})
+    if share is None and not any(record.documents for record in records):
+        raise nothing_found(sources, tally_of(records))
+    return records, reused
 
 
 def _write(
@@ -207,49 +257,24 @@ def _write(
 ) -> tuple[list[PieceRecord], int]:
     """Write the units of the pieces that are not done yet; return the records of all in order, and how many were."""
     from electra_cli.data.units import finished_piece
-    from electra_cli.data.workers import available_cores, work_through
 
     records = {piece.number: record for piece in pieces if (record := finished_piece(plan, piece))}
     reused = len(records)
     missing = [piece for piece in pieces if piece.number not in records]
-    workers = min(settings.workers or available_cores(), max(len(missing), 1))
     total, left = sum(piece.bytes for piece in pieces), sum(piece.bytes for piece in missing)
     with report.progress("sharding", total=total, unit="bytes", done=total - left) as meter:
-        for piece, record in work_through(plan, missing, workers=workers):
-            records[piece.number] = record
-            meter.advance(piece.bytes)
+        if missing:
+            for piece, record in _engine(settings)(plan, missing, workers=min(_workers(settings), len(missing))):
+                records[piece.number] = record
+                meter.advance(piece.bytes)
     return [records[piece.number] for piece in pieces], reused
 
 
-def _counts(records: Sequence[PieceRecord], split: str) -> dict[str, int]:
-    files = [file for record in records for file in record.files if file.name.startswith(f"{split}-")]
-    counts = {"rows": sum(file.rows for file in files), "tokens": sum(file.tokens for file in files)}
-    pieces = sum(file.pieces for file in files)
-    return counts | ({"pieces": pieces} if pieces else {})  # packed rows have them, others do not
+def _engine(settings: ShardSettings) -> workers.Engine:
+    """Return what does the work; a scan of the corpus before it can use the same."""
+    return ray_engine.work_through if settings.engine == "ray" else workers.work_through
 
 
-def _check(spec: dict[str, Any], settings: ShardSettings, report: Reporter) -> None:
-    if not spec["splits"]["train"]["rows"]:
-        raise DataError(
-            f"no rows: none of the {spec['documents']} documents gives one for training"
-            f" ({sum(spec['dropped'].get(short, 0) for short in ('short_rows', 'short_pieces'))} rows were too short)",
-            code="NO_DOCUMENTS",
-            hint="give more text, or lower min_row_tokens or val_fraction",
-        )
-    if settings.val_fraction and not spec["splits"]["val"]["rows"]:
-        report.warn(
-            f"no document fell into the held-out part ({spec['documents']} documents, val_fraction "
-            f"{settings.val_fraction}): there is nothing to evaluate on; raise --val-fraction"
-        )
-    if settings.word_starts:
-        tokens = sum(spec["splits"][split]["tokens"] for split in SPLITS) / max(spec["words"], 1)
-        if tokens > LONG_WORD:
-            report.warn(
-                f"a word of this text has {tokens:.0f} tokens on average, too many to be masked together: has a "
-                "segmenter put spaces into it?"
-            )
-
-
-def _summary(spec: dict[str, Any]) -> dict[str, Any]:
-    counts = {f"{split}_{what}": spec["splits"][split][what] for split in SPLITS for what in ("rows", "tokens")}
-    return {**counts, "documents": spec["documents"], "dropped": spec["dropped"]}
+def _workers(settings: ShardSettings) -> int:
+    """Return the number of processes to start; 0 where the cluster decides."""
+    return settings.workers or (0 if settings.engine == "ray" else workers.available_cores())
