@@ -19,6 +19,7 @@ from electra_cli.text.parts import TokenizerParts, WordRules, problem_of_extra
 from electra_cli.text.tokenizer import LONGEST_RUN, Tokenizer
 from electra_cli.text.training import assembled, train
 from electra_cli.text.vocabulary import Wanted
+from electra_cli.text.word_cache import WordCache
 from electra_cli.text.words import words_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -115,6 +116,28 @@ def test_white_space_and_what_the_cut_rule_says_end_words_for_certain(pieces):
         for end in ends:
             both = tokenizer.encode_lines([text[:end], text[end:]])
             assert whole == [i for ids in both for i in ids.tolist()], name
+
+
+@given(
+    st.lists(
+        st.lists(st.one_of(st.sampled_from([*PIECES, *SPECIAL]), st.text(max_size=9)), max_size=6),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from(["", " "]),
+)
+@settings(max_examples=50, deadline=None)
+def test_the_word_cache_gives_the_same_ids(lines, glue):
+    texts = [glue.join(pieces).replace("\n", " ") for pieces in lines]
+    for name, tokenizer in MADE.items():
+        expected = [ids.tolist() for ids in tokenizer.encode_lines(texts)]
+        for _ in range(2):  # what is looked up is what was encoded
+            found = CACHES[name].encode_lines(texts)
+            assert found.line_lengths.tolist() == list(map(len, expected)), name
+            assert found.ids_N.tolist() == [i for ids in expected for i in ids], name
+
+
+CACHES = {name: WordCache(tokenizer) for name, tokenizer in MADE.items()}
 
 
 @pytest.mark.parametrize("name", RULES)
