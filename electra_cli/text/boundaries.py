@@ -72,11 +72,6 @@ def _cuts(rule: CutRule) -> re.Pattern[str]:
     return re.compile("[" + "".join(f"{re.escape(chr(a))}-{re.escape(chr(b))}" for a, b in ranges) + "]")
 
 
-def begins_with_boundary(text: str, *, rule: CutRule) -> bool:
-    """Whether the first character of `text` is one that can be cut at."""
-    return _cuts(rule).match(text) is not None
-
-
 def pieces(text: str, limit: int, *, rule: CutRule) -> list[str]:
     """Cut `text` into pieces whose words, one after another, are the words of the whole.
 

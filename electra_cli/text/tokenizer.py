@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tokenizers
 
 from electra_cli.errors import DataError
-from electra_cli.text.boundaries import CutRule, begins_with_boundary, pieces
+from electra_cli.text.boundaries import CutRule, pieces
 from electra_cli.text.parts import SPECIALS, TokenizerParts, WordRules
 from electra_cli.text.tokenizer_files import read_parts, write_parts
 from electra_cli.text.tokenizer_json import library_json
@@ -172,9 +172,7 @@ class Tokenizer:
                 if len(piece) <= LONGEST_RUN or rules.model == "wordpiece":
                     yield piece
                     continue
-                run = begins_with_boundary(piece, rule=rules.cut_rule_between_placeholders)
-                yield piece[:run]
-                yield from (piece[at : at + LONGEST_RUN] for at in range(run, len(piece), LONGEST_RUN))
+                yield from (piece[at : at + LONGEST_RUN] for at in range(0, len(piece), LONGEST_RUN))
 
     def _encode(self, texts: list[str]) -> list[Ids]:
         endless = {i for i, text in enumerate(texts) if len(text) > LONGEST_RUN}
