@@ -52,7 +52,7 @@ def test_without_a_command_it_shows_the_help_and_fails(electra):
         (["inspec", "x"], "error: no such command 'inspec'. Did you mean 'inspect'?", "hint: electra --help"),
         (
             ["inspect", "--jso", "x"],
-            "error: no such option: --jso; did you mean --json?",
+            "error: no such option: --jso; did you mean --json or --set?",
             "hint: electra inspect --help",
         ),
         (["inspect"], "error: missing argument 'ARTIFACT'", "hint: electra inspect --help"),
