@@ -33,6 +33,7 @@ ONLY = {
     "pyarrow": {"data"},
     "tokenizers": {"text"},
     "ray": {"data"},
+    "rensa": {"data"},
     "typer": {"cli"},
     "rich": {"cli"},
     "pydantic": {"config", "stages"},

@@ -126,7 +126,7 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def write_durably(path: Path, data: bytes, *, writer: str = "") -> None:
+def write_durably(path: Path, data: bytes | memoryview, *, writer: str = "") -> None:
     """Put `data` at `path` so that a crash leaves the old content or the new: a temporary file, fsync, rename.
 
     Where several processes may write the same path at once, each gives a `writer` of its own: the last rename counts.

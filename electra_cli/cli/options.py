@@ -24,6 +24,15 @@ Sets = Annotated[
 PrintConfig = Annotated[
     bool, typer.Option("--print-config", help="Print every setting, its value and its source, and stop.")
 ]
+Dedup = Annotated[
+    str | None,
+    typer.Option(
+        "--dedup",
+        metavar="exact|near",
+        help="Leave out documents that occurred before: the same text, or nearly the same text as well.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout, on failure too.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only warnings and errors.")]
 Where = Annotated[

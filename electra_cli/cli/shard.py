@@ -7,19 +7,30 @@ from typing import Annotated
 
 import typer
 
-from electra_cli.cli.options import ConfigFile, Json, Out, PrintConfig, Quiet, Sets
+from electra_cli.cli.options import ConfigFile, Dedup, Json, Out, PrintConfig, Quiet, Sets
 from electra_cli.cli.ui import command_line, session
+
+Texts = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TEXT…",
+        help="Text files, folders, patterns, s3:// or gs:// URLs of such, or - for standard input.",
+        show_default=False,
+    ),
+]
+PartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--part",
+        metavar="I/N",
+        help="Do part I of N only, which reads no more than its share; `electra merge` makes shards of all.",
+        show_default=False,
+    ),
+]
 
 
 def shard(
-    texts: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="TEXT…",
-            help="Text files, folders, patterns, s3:// or gs:// URLs of such, or - for standard input.",
-            show_default=False,
-        ),
-    ],
+    texts: Texts,
     tokenizer: Annotated[
         Path, typer.Option("--tokenizer", "-t", metavar="DIR", help="Tokenizer to use.", show_default=False)
     ],
@@ -39,14 +50,8 @@ def shard(
         str | None,
         typer.Option(help="local or ray: where the processes run; local if not given.", show_default=False),
     ] = None,
-    part: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N",
-            help="Do part I of N only, which reads no more than its share; `electra merge` makes shards of all.",
-            show_default=False,
-        ),
-    ] = None,
+    part: PartOption = None,
+    dedup: Dedup = None,
     config: ConfigFile = None,
     sets: Sets = None,
     print_config: PrintConfig = False,
@@ -62,7 +67,14 @@ def shard(
         from electra_cli.data.parts import parse_part
         from electra_cli.stages import shard as stage
 
-        flags = {"recipe": recipe, "length": length, "val_fraction": val_fraction, "workers": workers, "engine": engine}
+        flags = {
+            "recipe": recipe,
+            "length": length,
+            "val_fraction": val_fraction,
+            "workers": workers,
+            "engine": engine,
+            "dedup.match": dedup,
+        }
         resolved = resolve(stage.ShardSettings, file=config, sets=sets or (), flags=flags)
         if print_config:
             ui.print_config(resolved)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from electra_cli.cli.options import ConfigFile, Json, Out, PrintConfig, Quiet, Sets
+from electra_cli.cli.options import ConfigFile, Dedup, Json, Out, PrintConfig, Quiet, Sets
 from electra_cli.cli.ui import command_line, session
 from electra_cli.errors import UsageError
 
@@ -69,6 +69,7 @@ def tokenize(
     temperature: Temperature = None,
     workers: Workers = None,
     adopt: Adopt = None,
+    dedup: Dedup = None,
     config: ConfigFile = None,
     sets: Sets = None,
     print_config: PrintConfig = False,
@@ -104,6 +105,7 @@ def tokenize(
             "corpora.weights": None if weights is None else _numbers(weights),
             "corpora.temperature": temperature,
             "workers": workers,
+            "dedup.match": dedup,
         }
         resolved = resolve(stage.TokenizeSettings, file=config, sets=sets or (), flags=flags)
         if print_config:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from electra_cli.data.corpus import Tally
+from electra_cli.data.dedup import Duplicates
 from electra_cli.data.pieces import Piece, read_piece
 from electra_cli.data.sources import CorpusSettings
 from electra_cli.data.word_tables import Item, WordTable
@@ -51,12 +52,14 @@ class CountJob:
         corpus: how text is read.
         rules: how it becomes words (`text.words.words_of`).
         held: distinct words that a worker holds.
+        duplicates: which documents are left out because the corpus had them before; None: all stay.
     """
 
     folder: Path
     corpus: CorpusSettings
     rules: WordRules
     held: int = HELD
+    duplicates: Duplicates | None = None
 
     def start(self) -> Callable[[Piece], PieceWords]:
         """Return what counts the words of one piece."""
@@ -66,7 +69,10 @@ class CountJob:
         tally = Tally()
         table = WordTable(self.folder, f"piece-{piece.number}", limit=self.held)
         counter = ChunkCounter(rule=self.rules.cut_rule)
-        for document in read_piece(piece, self.corpus, tally=tally):
+        documents = read_piece(piece, self.corpus, tally=tally)
+        if self.duplicates is not None:
+            documents = self.duplicates.left_out(piece.number, documents, tally=tally)
+        for document in documents:
             counter.add(document.lines)
             if counter.distinct > self.held:
                 table.add(self._words(counter.drain()).items())

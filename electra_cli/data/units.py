@@ -19,6 +19,7 @@ import numpy as np
 
 from electra_cli.artifacts.storage import storage_errors, write_durably
 from electra_cli.data.corpus import Tally
+from electra_cli.data.dedup import Duplicates
 from electra_cli.data.encoded import encode_documents
 from electra_cli.data.layouts import RowRule, Rows
 from electra_cli.data.pieces import Piece, read_piece
@@ -46,6 +47,7 @@ class UnitPlan:
         unit_bytes: text of one shard file.
         val_fraction: share of the documents held out.
         seed: of the choice of held-out documents.
+        duplicates: which documents are left out because the corpus had them before; None: all stay.
     """
 
     folder: Path
@@ -56,6 +58,7 @@ class UnitPlan:
     unit_bytes: int
     val_fraction: float
     seed: int
+    duplicates: Duplicates | None = None
 
     def start(self) -> Callable[[Piece], PieceRecord]:
         """Return what writes the units of a piece; called once in each process."""
@@ -112,7 +115,10 @@ class PieceWriter:
         files: list[UnitFile] = []
         open_units = {split: _Unit(split) for split in ("train", "val")}
         block_bytes = min(_BLOCK, plan.unit_bytes)
-        for document in read_piece(piece, plan.corpus, tally=tally):
+        documents = read_piece(piece, plan.corpus, tally=tally)
+        if plan.duplicates is not None:
+            documents = plan.duplicates.left_out(piece.number, documents, tally=tally)
+        for document in documents:
             text = "\n".join(document.lines).encode("utf-8")
             digest = digest_of(text)
             unit = open_units["val" if is_held_out(digest, seed=plan.seed, fraction=plan.val_fraction) else "train"]

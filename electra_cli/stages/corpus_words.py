@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -14,6 +14,7 @@ from pydantic import field_validator, model_validator
 
 from electra_cli.artifacts import InputRef
 from electra_cli.config import Settings, setting
+from electra_cli.data.dedup_settings import DedupSettings
 from electra_cli.data.sources import STDIN, Source, content_of_sources, find_sources, gathered
 from electra_cli.data.stores import without_secrets
 from electra_cli.errors import UsageError
@@ -22,6 +23,7 @@ from electra_cli.reporting import Reporter
 if TYPE_CHECKING:
     from electra_cli.data.corpus import Tally
     from electra_cli.data.counting import CountJob
+    from electra_cli.data.dedup import Duplicates
     from electra_cli.data.pieces import Piece
     from electra_cli.data.word_tables import BoundedWords, WordTable
 
@@ -135,10 +137,16 @@ def _name(text: str) -> str:
     return Path(shown).name or shown
 
 
-def references(corpora: Sequence[Corpus], settings: CorporaSettings, *, report: Reporter) -> tuple[InputRef, ...]:
-    """Return what the recipe says of the text: the content of each corpus, whatever the order of its files."""
-    contents = [content_of_sources(corpus.sources, ordered=False, report=report) for corpus in corpora]
-    if settings.weights is None:
+def references(
+    corpora: Sequence[Corpus], settings: CorporaSettings, *, dedup: DedupSettings, report: Reporter
+) -> tuple[InputRef, ...]:
+    """Return what the recipe says of the text: the content of each corpus, in an order only where it matters.
+
+    The first of exact duplicates says the same as the others, but may be in another corpus; of near ones it does not.
+    """
+    ordered = dedup.match == "near"
+    contents = [content_of_sources(corpus.sources, ordered=ordered, report=report) for corpus in corpora]
+    if settings.weights is None and dedup.match == "none":
         contents.sort()
     return tuple(InputRef(role="text", kind="text", content_id=content) for content in contents)
 
@@ -148,6 +156,7 @@ def count_words(
     job: CountJob,
     settings: CorporaSettings,
     *,
+    duplicates_in: Callable[[Sequence[Piece]], Duplicates | None],
     limit: int,
     workers: int,
     report: Reporter,
@@ -158,6 +167,7 @@ def count_words(
         corpora: see `find_corpora`.
         job: how the words of a piece are counted.
         settings: how the corpora are weighed.
+        duplicates_in: finds the documents to leave out of all corpora together, in their order.
         limit: distinct words that are held in memory, and that training gets.
         workers: processes; the result is the same.
         report: where progress goes.
@@ -170,7 +180,9 @@ def count_words(
     from electra_cli.data.corpus import Tally, nothing_found
     from electra_cli.data.word_tables import bounded, weighted
 
-    tables, tallies = _counted(corpora, job, limit=limit, workers=workers, report=report)
+    pieces, owners = _pieces_of(corpora, job)
+    job = replace(job, duplicates=duplicates_in(pieces))
+    tables, tallies = _counted(pieces, owners, job, limit=limit, workers=workers, report=report)
     everything = Tally()
     for corpus, tally in zip(corpora, tallies, strict=True):
         if not tally.documents:
@@ -206,14 +218,10 @@ def _weights(characters: Sequence[int], settings: CorporaSettings) -> tuple[list
     return [weight / whole for weight in weights], factors(characters, weights)
 
 
-def _counted(
-    corpora: Sequence[Corpus], job: CountJob, *, limit: int, workers: int, report: Reporter
-) -> tuple[list[WordTable], list[Tally]]:
-    """Count the words of every corpus by itself."""
-    from electra_cli.data.corpus import Tally, splittable
+def _pieces_of(corpora: Sequence[Corpus], job: CountJob) -> tuple[list[Piece], list[int]]:
+    """Return the pieces of all corpora, numbered through, and the number of the corpus of each."""
+    from electra_cli.data.corpus import splittable
     from electra_cli.data.pieces import plan_pieces, unit_size
-    from electra_cli.data.word_tables import WordTable
-    from electra_cli.data.workers import available_cores, work_through
 
     pieces: list[Piece] = []
     owners: list[int] = []
@@ -222,8 +230,20 @@ def _counted(
         for piece in plan_pieces(corpus.sources, piece_bytes=size, splittable=partial(splittable, settings=job.corpus)):
             pieces.append(replace(piece, number=len(pieces)))
             owners.append(owner)
-    tables = [WordTable(job.folder, f"corpus-{number}", limit=limit) for number in range(len(corpora))]
-    tallies = [Tally() for _ in corpora]
+    return pieces, owners
+
+
+def _counted(
+    pieces: Sequence[Piece], owners: Sequence[int], job: CountJob, *, limit: int, workers: int, report: Reporter
+) -> tuple[list[WordTable], list[Tally]]:
+    """Count the words of every corpus by itself."""
+    from electra_cli.data.corpus import Tally
+    from electra_cli.data.word_tables import WordTable
+    from electra_cli.data.workers import available_cores, work_through
+
+    corpora = max(owners) + 1  # none is without a piece
+    tables = [WordTable(job.folder, f"corpus-{number}", limit=limit) for number in range(corpora)]
+    tallies = [Tally() for _ in range(corpora)]
     total = sum(piece.bytes for piece in pieces)
     crew = min(workers or available_cores(), len(pieces), -(-total // PIECE_BYTES) or 1)
     with report.progress("counting words", total=total, unit="bytes") as meter:

@@ -23,6 +23,7 @@ from electra_cli.artifacts import (
 )
 from electra_cli.config import Settings, execution, setting, shaping, table
 from electra_cli.data import ray_engine, workers
+from electra_cli.data.dedup_settings import DedupSettings
 from electra_cli.data.parts import Part, Share, share_of
 from electra_cli.data.pieces import plan_pieces, unit_size
 from electra_cli.data.sources import STDIN, CorpusSettings, Source, gathered, hashes_of_sources
@@ -88,6 +89,7 @@ class ShardSettings(Settings):
         le=2**29,
     )
     corpus: CorpusSettings = table(CorpusSettings, "How the text is read.")
+    dedup: DedupSettings = table(DedupSettings, "Which documents are left out because the corpus had them before.")
     workers: int = setting(
         0,
         "Processes; 0 for one on each core, of this machine or of the Ray cluster. The result is the same.",
@@ -139,21 +141,13 @@ def run(
 
     Raises:
         DataError: the text cannot be read, there is none, or it is too short for a single row.
-        UsageError: an archive was given, a part of standard input was asked for, or Ray is missing.
+        UsageError: an archive was given, a part of standard input or without duplicates was asked for, or a library is
+            missing.
         ArtifactError: the tokenizer is damaged or none.
         WorkerError: a worker process died; the finished units are kept.
         ResourceError, BusyError: the output cannot be written.
     """
-    settings.corpus.check()
-    if settings.engine == "ray":
-        ray_engine.check_installed()
-    if part is not None and STDIN in map(str, texts):
-        raise UsageError(
-            "a part of standard input cannot be taken: every part reads its own files",
-            code="BAD_INPUT",
-            where="--part",
-            hint="write the text to files and name those",
-        )
+    _check_possible(texts, settings, part)
     source = open_artifact(tokenizer, kinds={"tokenizer"})
     check_output(out)
     with gathered(texts, out, report=report) as sources:
@@ -176,6 +170,28 @@ def run(
                 artifact = publish_part(draft, share, records, spec=spec_of(records, settings, facts), files=files)
                 outcome = Outcome(artifact, "resumed" if draft.resumed else "built", summary_of(artifact.spec))
             return replace(outcome, summary={**outcome.summary, "pieces_reused": reused})
+
+
+def _check_possible(texts: Sequence[Path | str], settings: ShardSettings, part: Part | None) -> None:
+    """Raise UsageError where what is asked for cannot be done, or not here."""
+    settings.corpus.check()
+    if settings.engine == "ray":
+        ray_engine.check_installed()
+    settings.dedup.check_installed()
+    if part is not None and settings.dedup.match != "none":
+        raise UsageError(
+            "a part cannot leave out duplicates: it reads its own files, and does not know the others' documents",
+            code="BAD_PART",
+            where="--dedup",
+            hint="without --part, on several machines with --engine ray",
+        )
+    if part is not None and STDIN in map(str, texts):
+        raise UsageError(
+            "a part of standard input cannot be taken: every part reads its own files",
+            code="BAD_INPUT",
+            where="--part",
+            hint="write the text to files and name those",
+        )
 
 
 def recipe_of(settings: ShardSettings, *, text: Sequence[str], tokenizer: InputRef) -> Recipe:
@@ -214,8 +230,8 @@ def _build(
 ) -> tuple[list[PieceRecord], int]:
     """Write the units of the corpus, or of a share, into the draft; return their records and how many were there."""
     from electra_cli.data.corpus import nothing_found
-    from electra_cli.data.layouts import RowRule
-    from electra_cli.data.units import UnitPlan, discard_torn, tally_of
+    from electra_cli.data.dedup import find_duplicates
+    from electra_cli.data.units import discard_torn, tally_of
 
     pieces = _pieces(sources, settings) if share is None else share.pieces
     if not draft.resumed:
@@ -223,7 +239,35 @@ def _build(
         need_space(draft.path, bytes=sum(piece.bytes for piece in pieces) * 2 // 3, what="a corpus of this size")
     for part in tokenizer.manifest.files:
         draft.write_bytes(f"tokenizer/{part.path}", tokenizer.file(part.path).read_bytes())
-    plan = UnitPlan(
+    plan = _plan(sources, draft, settings)
+    discard_torn(plan)
+    duplicates = find_duplicates(
+        pieces,
+        folder=draft.path / "dedup",
+        corpus=settings.corpus,
+        settings=settings.dedup,
+        recipe_id=plan.recipe_id,
+        engine=_engine(settings),
+        workers=_workers(settings),
+        report=report,
+    )
+    plan = replace(plan, duplicates=duplicates)
+    records, reused = _write(pieces, plan, settings, report)
+    if reused:
+        report.note(f"{reused} of {len(pieces)} pieces reused from the interrupted run")
+    for record in records:
+        for file in record.files:
+            draft.add(file.name, rows=file.rows, tokens=file.tokens, sha256=file.sha256)
+    if share is None and not any(record.documents for record in records):
+        raise nothing_found(sources, tally_of(records))
+    return records, reused
+
+
+def _plan(sources: Sequence[Source], draft: Draft, settings: ShardSettings) -> UnitPlan:
+    from electra_cli.data.layouts import RowRule
+    from electra_cli.data.units import UnitPlan
+
+    return UnitPlan(
         folder=draft.path,
         tokenizer=draft.path / "tokenizer",
         recipe_id=draft.recipe.recipe_id,
@@ -240,16 +284,6 @@ def _build(
         val_fraction=settings.val_fraction,
         seed=settings.seed,
     )
-    discard_torn(plan)
-    records, reused = _write(pieces, plan, settings, report)
-    if reused:
-        report.note(f"{reused} of {len(pieces)} pieces reused from the interrupted run")
-    for record in records:
-        for file in record.files:
-            draft.add(file.name, rows=file.rows, tokens=file.tokens, sha256=file.sha256)
-    if share is None and not any(record.documents for record in records):
-        raise nothing_found(sources, tally_of(records))
-    return records, reused
 
 
 def _write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import model_validator
 
 from electra_cli.artifacts import Draft, Recipe, check_output, claim
 from electra_cli.config import Settings, execution, setting, shaping, table
+from electra_cli.data.dedup_settings import DedupSettings
 from electra_cli.data.sources import CorpusSettings
 from electra_cli.reporting import Reporter
 from electra_cli.stages.corpus_words import CorporaSettings, Corpus, CorpusWords, count_words, find_corpora, references
@@ -90,6 +92,7 @@ class TokenizeSettings(Settings):
         le=10**9,
     )
     corpus: CorpusSettings = table(CorpusSettings, "How the text is read.")
+    dedup: DedupSettings = table(DedupSettings, "Which documents are left out because the corpus had them before.")
     corpora: CorporaSettings = table(CorporaSettings, "How much each of several corpora counts for.")
     workers: int = setting(
         0, "Processes that count words; 0 for one on each core. The result is the same.", shapes=False, ge=0, le=1024
@@ -125,19 +128,21 @@ def run(texts: Sequence[Path | str], out: Path, *, settings: TokenizeSettings, r
     """Build a tokenizer from raw text.
 
     Args:
-        texts: files, folders, glob patterns, or `-` for standard input; their order does not matter. With weights or a
-            temperature each is a corpus of its own.
+        texts: files, folders, glob patterns, or `-` for standard input; their order matters only to `dedup`. With
+            weights or a temperature each is a corpus of its own.
         out: folder for the versions of the tokenizer.
         settings: see `TokenizeSettings`.
         report: where progress and warnings go.
 
     Raises:
         DataError: the text cannot be read or there is none.
-        UsageError: an archive was given, or the vocabulary is too small for the text's alphabet, or weights do not fit.
+        UsageError: an archive was given, the vocabulary is too small for the text's alphabet, weights do not fit, or a
+            library is missing.
         WorkerError: a worker process died.
         ResourceError, BusyError: the output cannot be written.
     """
     settings.corpus.check()
+    settings.dedup.check_installed()
     check_output(out)
     with find_corpora(texts, out, settings.corpora, report=report) as corpora:
         recipe = Recipe(
@@ -145,7 +150,7 @@ def run(texts: Sequence[Path | str], out: Path, *, settings: TokenizeSettings, r
             stage=STAGE,
             stage_version=STAGE_VERSION,
             config=shaping(settings),
-            inputs=references(corpora, settings.corpora, report=report),
+            inputs=references(corpora, settings.corpora, dedup=settings.dedup, report=report),
             execution=execution(settings),
         )
         with claim(out, recipe, report=report) as claimed:
@@ -156,25 +161,18 @@ def run(texts: Sequence[Path | str], out: Path, *, settings: TokenizeSettings, r
 
 
 def _build(corpora: Sequence[Corpus], draft: Draft, settings: TokenizeSettings, report: Reporter) -> Outcome:
-    from electra_cli.data.counting import CountJob
     from electra_cli.text.tokenizer import Tokenizer
     from electra_cli.text.training import assembled, train
     from electra_cli.text.vocabulary import Wanted
 
     rules = settings.rules()
-    job = CountJob(
-        folder=draft.path / "words",
-        corpus=settings.corpus,
-        rules=rules,
-    )
-    limit, workers = settings.max_distinct_words, settings.workers
-    counted = count_words(corpora, job, settings.corpora, limit=limit, workers=workers, report=report)
+    counted = _count(corpora, draft, settings, rules=rules, report=report)
     words, tally = counted.bounded.counts, counted.tally
     report.note(f"training on {len(words):,} distinct words from {tally.documents:,} documents")
     if counted.bounded.left_out:
         report.warn(
             f"{counted.bounded.left_out:,} distinct words are left out, each of which occurs less than "
-            f"{counted.bounded.least} times (max_distinct_words {limit:,})"
+            f"{counted.bounded.least} times (max_distinct_words {settings.max_distinct_words:,})"
         )
     wanted = Wanted(
         size=settings.vocab_size,
@@ -209,6 +207,35 @@ def _build(corpora: Sequence[Corpus], draft: Draft, settings: TokenizeSettings, 
     artifact = draft.publish(spec=spec, provenance=provenance)
     summary = {**summary_of(spec), "documents": tally.documents, "unknown_words": vocabulary.unknown_words}
     return Outcome(artifact, "resumed" if draft.resumed else "built", summary)
+
+
+def _count(
+    corpora: Sequence[Corpus], draft: Draft, settings: TokenizeSettings, *, rules: WordRules, report: Reporter
+) -> CorpusWords:
+    """Count the words of the corpora, without the documents that are to be left out."""
+    from electra_cli.data.counting import CountJob
+    from electra_cli.data.dedup import find_duplicates
+    from electra_cli.data.workers import available_cores, work_through
+
+    duplicates_in = partial(
+        find_duplicates,
+        folder=draft.path / "dedup",
+        corpus=settings.corpus,
+        settings=settings.dedup,
+        recipe_id=draft.recipe.recipe_id,
+        engine=work_through,
+        workers=settings.workers or available_cores(),
+        report=report,
+    )
+    return count_words(
+        corpora,
+        CountJob(draft.path / "words", settings.corpus, rules),
+        settings.corpora,
+        duplicates_in=duplicates_in,
+        limit=settings.max_distinct_words,
+        workers=settings.workers,
+        report=report,
+    )
 
 
 def _text_counts(corpora: Sequence[Corpus], counted: CorpusWords) -> dict[str, Any]:
