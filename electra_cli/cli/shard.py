@@ -10,6 +10,18 @@ import typer
 from electra_cli.cli.options import ConfigFile, Json, Out, PrintConfig, Quiet, Sets
 from electra_cli.cli.ui import command_line, session
 
+Engine = Annotated[
+    str | None, typer.Option(help="local or ray: where the processes run; local if not given.", show_default=False)
+]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Do part I of N only, which reads no more than its share; `electra merge` makes shards of all.",
+        show_default=False,
+    ),
+]
+
 
 def shard(
     texts: Annotated[
@@ -35,18 +47,8 @@ def shard(
     workers: Annotated[
         int | None, typer.Option(help="Processes; one on each core if not given.", show_default=False)
     ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(help="local or ray: where the processes run; local if not given.", show_default=False),
-    ] = None,
-    part: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N",
-            help="Do part I of N only, which reads no more than its share; `electra merge` makes shards of all.",
-            show_default=False,
-        ),
-    ] = None,
+    engine: Engine = None,
+    part: Part = None,
     config: ConfigFile = None,
     sets: Sets = None,
     print_config: PrintConfig = False,
