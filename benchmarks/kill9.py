@@ -10,6 +10,7 @@ Exit 1 otherwise.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -32,7 +33,7 @@ def run(arguments: list[str]) -> tuple[dict[str, object], float]:
 
 
 def killed_after(arguments: list[str], seconds: float) -> bool:
-    """Start a command and kill its whole process group after `seconds`; False if it had finished."""
+    """Start a command and kill it with all that it started after `seconds`; False if it had finished."""
     process = subprocess.Popen(
         [*ELECTRA, *arguments, "--quiet"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -40,9 +41,21 @@ def killed_after(arguments: list[str], seconds: float) -> bool:
         process.wait(timeout=seconds)
         return False
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        for pid in [process.pid, *in_session(process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
         return True
+
+
+def in_session(leader: int) -> list[int]:
+    """The processes of a session: those that its leader started, and those that they did, whoever is their parent."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[3]) == leader:
+                found.append(int(folder.name))
+    return found
 
 
 def sweep(name: str, arguments: list[str], folder: Path, *, moments: int, dice: random.Random) -> bool:

@@ -18,10 +18,12 @@ Texts = Annotated[
         show_default=False,
     ),
 ]
-PartOption = Annotated[
+Engine = Annotated[
+    str | None, typer.Option(help="local or ray: where the processes run; local if not given.", show_default=False)
+]
+Part = Annotated[
     str | None,
     typer.Option(
-        "--part",
         metavar="I/N",
         help="Do part I of N only, which reads no more than its share; `electra merge` makes shards of all.",
         show_default=False,
@@ -46,11 +48,8 @@ def shard(
     workers: Annotated[
         int | None, typer.Option(help="Processes; one on each core if not given.", show_default=False)
     ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(help="local or ray: where the processes run; local if not given.", show_default=False),
-    ] = None,
-    part: PartOption = None,
+    engine: Engine = None,
+    part: Part = None,
     dedup: Dedup = None,
     config: ConfigFile = None,
     sets: Sets = None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from electra_cli.data.corpus import Document, Tally
 
 SMALLEST_UNIT = 8 * 1024 * 1024
-LARGEST_UNIT = 512 * 1024 * 1024
+LARGEST_UNIT = 128 * 1024 * 1024  # a worker needs about 160 MB, and twice the size of a unit
 _UNITS = 4096  # files of a large corpus should stay about this many, so that opening them stays quick
 
 
@@ -48,7 +48,7 @@ class Piece:
 
 
 def unit_size(sources: Sequence[Source]) -> int:
-    """Return how many bytes a piece should have where the user does not say: a power of two from 8 to 512 MiB."""
+    """Return how many bytes a piece should have where the user does not say: a power of two from 8 to 128 MiB."""
     total = sum(source.bytes for source in sources)
     size = SMALLEST_UNIT
     while size < LARGEST_UNIT and size * _UNITS < total:

@@ -84,9 +84,9 @@ class ShardSettings(Settings):
     unit_bytes: int = setting(
         0,
         "Bytes of the files that one process reads at a time, and of text in one shard file. 0: 8 MiB, and for corpora "
-        "above 32 GiB so much that there are about 4,096 pieces, at most 512 MiB each.",
+        "above 32 GiB so much that there are about 4,096 pieces, at most 128 MiB each.",
         ge=0,
-        le=2**29,
+        le=2**27,
     )
     corpus: CorpusSettings = table(CorpusSettings, "How the text is read.")
     dedup: DedupSettings = table(DedupSettings, "Which documents are left out because the corpus had them before.")

@@ -69,9 +69,9 @@ def test_the_order_of_corpora_matters_with_weights_only(languages):
 @pytest.mark.slow
 @pytest.mark.parametrize("grouped", [False, True])
 def test_workers_and_memory_do_not_matter(grouped, languages, monkeypatch):
-    monkeypatch.setattr(corpus_words, "PIECE_BYTES", 1)
-    monkeypatch.setattr("electra_cli.data.pieces.SMALLEST_UNIT", 1)
-    monkeypatch.setattr("electra_cli.data.pieces.LARGEST_UNIT", 1)
+    monkeypatch.setattr(corpus_words, "PIECE_BYTES", 5000)
+    monkeypatch.setattr("electra_cli.data.pieces.SMALLEST_UNIT", 5000)
+    monkeypatch.setattr("electra_cli.data.pieces.LARGEST_UNIT", 5000)
     texts = [languages / "en", languages / "ka"]
     corpora = CorporaSettings(temperature=3.0) if grouped else CorporaSettings()
     found = [build(texts, languages / str(workers), corpora=corpora, workers=workers).content_id for workers in (1, 2)]
