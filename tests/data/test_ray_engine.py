@@ -47,6 +47,8 @@ def start(folder, out):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A job in the background of a shell starts with SIGINT ignored, and its children with it: not what is tested.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -1,7 +1,8 @@
 """A thousand steps of the `tiny` preset give the curve that they gave when it was recorded.
 
 The text is half a megabyte of Shakespeare (in the public domain). It was recorded in float32; bfloat16 moves
-a line by up to 2.8 per cent towards the end, where the generator learns fast; a change of the method by far more. To record it anew:
+a line by up to 2.8 per cent towards the end, where the generator learns fast; a change of the method by far more.
+To record it anew:
 
     python -m tests.stages.test_recorded_curve
 """
