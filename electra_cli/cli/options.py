@@ -7,6 +7,12 @@ from typing import Annotated
 
 import typer
 
+TEXTS = typer.Argument(
+    metavar="TEXT…",
+    help="Text files, folders, patterns, s3:// or gs:// URLs of such, or - for standard input.",
+    show_default=False,
+)
+Texts = Annotated[list[str], TEXTS]
 Out = Annotated[
     Path,
     typer.Option("--out", "-o", metavar="DIR", help="Folder for the result's versions: DIR/v1, DIR/v2, …"),

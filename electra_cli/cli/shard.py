@@ -7,17 +7,9 @@ from typing import Annotated
 
 import typer
 
-from electra_cli.cli.options import ConfigFile, Dedup, Json, Out, PrintConfig, Quiet, Sets
+from electra_cli.cli.options import ConfigFile, Dedup, Json, Out, PrintConfig, Quiet, Sets, Texts
 from electra_cli.cli.ui import command_line, session
 
-Texts = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="TEXT…",
-        help="Text files, folders, patterns, s3:// or gs:// URLs of such, or - for standard input.",
-        show_default=False,
-    ),
-]
 Engine = Annotated[
     str | None, typer.Option(help="local or ray: where the processes run; local if not given.", show_default=False)
 ]

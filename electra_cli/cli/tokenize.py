@@ -7,18 +7,10 @@ from typing import Annotated
 
 import typer
 
-from electra_cli.cli.options import ConfigFile, Dedup, Json, Out, PrintConfig, Quiet, Sets
+from electra_cli.cli.options import TEXTS, ConfigFile, Dedup, Json, Out, PrintConfig, Quiet, Sets
 from electra_cli.cli.ui import command_line, session
 from electra_cli.errors import UsageError
 
-Texts = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="TEXT…",
-        help="Text files, folders, patterns, s3:// or gs:// URLs of such, or - for standard input.",
-        show_default=False,
-    ),
-]
 ModelName = Annotated[
     str | None,
     typer.Option(metavar="MODEL", help="wordpiece, bpe or unigram; wordpiece if not given.", show_default=False),
@@ -61,7 +53,7 @@ Workers = Annotated[
 
 def tokenize(
     out: Out,
-    texts: Texts = None,
+    texts: Annotated[list[str] | None, TEXTS] = None,
     model: ModelName = None,
     vocab_size: VocabSize = None,
     lowercase: Lowercase = None,
