@@ -19,6 +19,8 @@ from typing import Any
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # run as a script, the package must be found
 
+import numpy as np  # noqa: E402
+
 from electra_cli.artifacts import open_artifact  # noqa: E402
 from electra_cli.training.history import read_history  # noqa: E402
 
@@ -36,13 +38,17 @@ FIGURES = (
 def held_out(run: Path) -> list[dict[str, Any]]:
     """One record an evaluation, with the tokens read and the arithmetic done by then."""
     records = read_history(open_artifact(run).file("metrics.jsonl"))
-    read = {record["step"]: record for record in records if record["kind"] == "train"}
+    lines = [{"step": 0, "tokens": 0, "flops": 0}, *(record for record in records if record["kind"] == "train")]
+    steps = [line["step"] for line in lines]
     found = []
     for record in records:
         if record["kind"] == "held-out":
-            so_far = read.get(record["step"], {"tokens": 0, "flops": 0})
-            counts = {"step": record["step"], "tokens": so_far["tokens"], "flops": so_far["flops"]}
-            found.append({**counts, **{name: record[name] for name in FIGURES}})
+            # An evaluation need not fall on a line of the log; between two lines every step reads about as much.
+            counts = {
+                name: round(float(np.interp(record["step"], steps, [line[name] for line in lines])))
+                for name in ("tokens", "flops")
+            }
+            found.append({"step": record["step"], **counts, **{name: record[name] for name in FIGURES}})
     return found
 
 

@@ -81,9 +81,8 @@ def tokenize(
         from electra_cli.stages import tokenize as stage
 
         if adopt is not None:
-            _insist_on_nothing_else(
-                texts=texts, model=model, vocab_size=vocab_size, weights=weights, temperature=temperature
-            )
+            training = {"model": model, "vocab_size": vocab_size, "weights": weights, "temperature": temperature}
+            _insist_on_nothing_else(**training, texts=texts or None, workers=workers, dedup=dedup)
             said = resolve(adopting.AdoptSettings, file=config, sets=sets or (), flags={"lowercase": lowercase})
             if print_config:
                 ui.print_config(said)
@@ -120,7 +119,7 @@ def _insist_on_text(texts: list[str] | None) -> list[str]:
 
 
 def _insist_on_nothing_else(**given: object) -> None:
-    if wrong := [name for name, value in given.items() if value]:
+    if wrong := [name for name, value in given.items() if value is not None]:
         raise UsageError(
             f"--adopt takes a vocabulary as it is: {', '.join(wrong)} cannot be given with it",
             code="BAD_INPUT",

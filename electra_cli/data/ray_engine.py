@@ -36,7 +36,7 @@ _LOOK = 0.25  # seconds between two looks whether we are still wanted
 _CONNECT = 10.0  # seconds for a cluster to answer
 _OBJECT_STORE = 80 * 1024 * 1024  # bytes; only records pass through it, and 75 MiB is the least
 _SAME_EVERYWHERE = "every machine of a cluster needs the same electra, and the text and the output under the same paths"
-_LOGS = "Ray's own logs are in /tmp/ray/session_latest/logs"
+_LOGS = "Ray's own logs are in session_latest/logs of its temporary folder"
 _NEXT = "next"  # what the child asks for
 _started: list[Callable[[Piece], Any]] = []  # in a worker, which serves one job only: what works on a piece
 
